@@ -1,0 +1,32 @@
+"""The one place that makes HTTP clients, so that time limits and identification are the same everywhere."""
+
+from typing import TYPE_CHECKING
+
+from fairlead import __version__
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def make_client(
+    base_url: str = "",
+    *,
+    timeout: float = 10.0,
+    headers: dict[str, str] | None = None,
+    transport: "httpx.BaseTransport | None" = None,
+) -> "httpx.Client":
+    """Make an HTTP client with bounded waits that follows no redirects and ignores proxies for loopback addresses.
+
+    `timeout` is in seconds and bounds each connect, read and write; a caller that needs a bound on the whole
+    exchange uses a deadline of its own. `transport` replaces the network in tests.
+    """
+    import httpx
+
+    loopback = base_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
+    return httpx.Client(
+        base_url=base_url,
+        timeout=httpx.Timeout(timeout),
+        headers={"User-Agent": f"fairlead/{__version__}", **(headers or {})},
+        transport=transport,
+        trust_env=not loopback,
+    )

@@ -1,0 +1,123 @@
+"""What Fairlead prints: status lines on standard error, results on standard output, and no secret on either.
+
+Every line passes the redactor. Colour is used on terminals only, and never when `NO_COLOR` is set. Rich draws tables;
+it is imported when there is one to draw, so that listing commands stays quick.
+"""
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TextIO
+
+MASK: Final = "••••••"
+_SHORTEST_SECRET: Final = 6
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
+_BEARER = re.compile(r"(?P<head>\b(?:bearer|project-access-token:?)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+_COLOURS: Final = {"ok": "32", "fail": "31", "warn": "33", "note": "36", "dim": "2"}
+
+
+class Redactor:
+    """Masks secrets that were registered, passwords inside URLs, and bearer tokens."""
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+        self._lock = threading.Lock()
+
+    def register(self, secret: str | None) -> None:
+        """Mask `secret` wherever it is printed from now on; texts too short to be one are left alone."""
+        if secret and len(secret) >= _SHORTEST_SECRET:
+            with self._lock:
+                self._secrets.add(secret)
+
+    def __call__(self, text: str) -> str:
+        with self._lock:
+            secrets = sorted(self._secrets, key=len, reverse=True)
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        text = _URL_PASSWORD.sub(rf"\g<head>{MASK}", text)
+        return _BEARER.sub(rf"\g<head>{MASK}", text)
+
+
+redact = Redactor()
+
+
+def status(kind: str, text: str, *, stream: TextIO | None = None) -> None:
+    """Print one status line on standard error; `kind` is ok, fail, warn, note or dim and gives mark and colour."""
+    target = stream or sys.stderr
+    mark = {"ok": "✓", "fail": "✗", "warn": "!", "note": "·", "dim": " "}[kind]
+    line = f"{mark} {redact(text)}"
+    _write(target, colour(line, kind, target) + "\n")
+
+
+def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None, output: str = "") -> None:
+    """Print what went wrong, why, and what to do next, on standard error."""
+    _write(sys.stderr, colour(f"error: {redact(message)}", "fail", sys.stderr) + "\n")
+    for problem in problems:
+        _write(sys.stderr, f"  - {redact(problem)}\n")
+    if output.strip():
+        _write(sys.stderr, "".join(f"  | {redact(line)}\n" for line in output.strip().splitlines()))
+    if hint:
+        _write(sys.stderr, f"  next: {redact(hint)}\n")
+
+
+def result(text: str) -> None:
+    """Print a result on standard output."""
+    _write(sys.stdout, redact(text) + "\n")
+
+
+def result_json(value: Any) -> None:
+    """Print a result on standard output as JSON, for a program to read."""
+    _write(sys.stdout, redact(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: TextIO | None = None) -> None:
+    """Print a table on standard output, as wide as its content where the output is not a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    target = stream or sys.stdout
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, highlight=False)
+    for heading in headings:
+        drawn.add_column(heading, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(redact(cell) for cell in row))
+    width = None if target.isatty() else 200
+    Console(file=target, width=width, no_color=not _colourful(target), markup=False, highlight=False).print(drawn)
+
+
+def colour(text: str, kind: str, stream: TextIO) -> str:
+    """Wrap `text` in the colour of `kind` where `stream` is a terminal that wants colour."""
+    return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if _colourful(stream) else text
+
+
+def duration(seconds: float) -> str:
+    """Render a time span for people: 340 ms, 4.2 s, 3 min 05 s."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def size(count: float) -> str:
+    """Render a number of bytes for people: 812 B, 14.2 kB, 3.1 MB."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _colourful(stream: TextIO) -> bool:
+    import os
+
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,155 @@
+"""The one seam through which Fairlead runs other programs.
+
+Commands are lists of arguments, made by a function beside the thing that they do and compared as lists in tests.
+Secrets never stand in them: they are handed over in `env` or on standard input.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fairlead.exceptions import CommandError
+
+_OUTPUT_TAIL = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished command left: its arguments, exit code and captured text."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams, standard output first."""
+        return "\n".join(part.rstrip() for part in (self.stdout, self.stderr) if part.strip())
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    stdin: str | None = None,
+    check: bool = True,
+    capture: bool = True,
+) -> Completed:
+    """Run a command to its end.
+
+    `env` replaces the environment whole when given. `timeout` is in seconds; past it the command's whole process
+    group is killed. Without `capture` its output goes to the terminal. Raises `CommandError` when the command is not
+    installed, takes too long, or, with `check`, exits with anything but 0.
+    """
+    command = [os.fspath(part) for part in argv]
+    pipe = subprocess.PIPE if capture else None
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            errors="replace",
+            start_new_session=capture,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0], cwd) from error
+    except PermissionError as error:
+        raise CommandError(f"{command[0]} cannot be executed: {error.strerror}") from error
+    try:
+        stdout, stderr = child.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        _end(child, group=capture)
+        raise CommandError(f"`{shlex.join(command)}` did not end within {timeout:g} s and was killed") from error
+    except BaseException:
+        _end(child, group=capture)
+        raise
+    done = Completed(tuple(command), child.returncode, stdout or "", stderr or "")
+    if check and done.returncode != 0:
+        tail = done.output[-_OUTPUT_TAIL:]
+        raise CommandError(f"`{shlex.join(command)}` ended with exit code {done.returncode}", output=tail)
+    return done
+
+
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    output: IO[bytes] | int = subprocess.DEVNULL,
+    user: int | None = None,
+    group: int | None = None,
+    umask: int = -1,
+) -> subprocess.Popen[bytes]:
+    """Start a long-running child in a session of its own, both streams going to `output`.
+
+    The caller owns the child and ends it with `terminate`. `user` and `group` are numeric ids to run as, for a
+    caller that is root. Raises `CommandError` when the command is not installed.
+    """
+    command = [os.fspath(part) for part in argv]
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=user,
+            group=group,
+            extra_groups=None if user is None else [],
+            umask=umask,
+        )
+    except FileNotFoundError as error:
+        raise _not_installed(command[0], cwd) from error
+    except PermissionError as error:
+        raise CommandError(f"{command[0]} cannot be executed: {error.strerror}") from error
+
+
+def terminate(child: subprocess.Popen[bytes], *, grace: float, first: signal.Signals = signal.SIGTERM) -> int:
+    """End a child started by `spawn` and everything it started; return its exit code.
+
+    It is asked with `first`, and killed with its process group after `grace` seconds.
+    """
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(first)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(grace)
+    _end(child, group=True)
+    return child.returncode
+
+
+def _end(child: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group:
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    child.wait()
+
+
+def _not_installed(command: str, cwd: Path | None) -> CommandError:
+    if cwd is not None and not cwd.is_dir():
+        return CommandError(f"{command} cannot run in {cwd}: there is no such folder")
+    known = shutil.which(command)
+    why = (
+        f"{command} is not installed or not on PATH"
+        if known is None
+        else f"{known} names an interpreter that is missing"
+    )
+    return CommandError(why, hint="python3 -m pip install -r requirements.txt")

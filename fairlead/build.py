@@ -1,0 +1,120 @@
+"""Collects what is known of a build: version, revision, branch, build number, time, actor.
+
+None of it enters the digest: two builds of one tree are the same bundle, whoever makes them and whenever.
+"""
+
+import dataclasses
+import getpass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fairlead._process import Completed, run
+from fairlead.exceptions import CommandError, ConfigurationError
+
+#: The file's name inside a bundle and inside the release made from it.
+FILE = "build-info.json"
+UNKNOWN = "unknown"
+
+Runner = Callable[..., Completed]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """The facts of one build. `digest` is the bundle's identity; the other facts may differ from build to build."""
+
+    name: str
+    version: str
+    revision: str
+    branch: str
+    build_number: str
+    build_time: str
+    digest: str
+    actor: str
+    dirty: bool
+
+    def with_digest(self, digest: str) -> "BuildInfo":
+        """Return the same facts with the digest filled in."""
+        return dataclasses.replace(self, digest=digest)
+
+    def to_json(self) -> str:
+        """Render the content of build-info.json."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @property
+    def title(self) -> str:
+        """Name the build in a few words: version, revision, and whether the tree was clean."""
+        return f"{self.version} ({self.revision[:10]}{', with uncommitted changes' if self.dirty else ''})"
+
+
+def parse(text: str) -> BuildInfo:
+    """Read the content of build-info.json; raise `ConfigurationError` when it is not one."""
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        return BuildInfo(**{field.name: facts[field.name] for field in dataclasses.fields(BuildInfo)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(
+            f"{FILE} is not what a build writes: {error}", hint="build the bundle again: invoke build"
+        ) from None
+
+
+def collect(
+    root: Path,
+    *,
+    name: str,
+    version: str,
+    environ: Mapping[str, str],
+    now: datetime | None = None,
+    runner: Runner = run,
+) -> BuildInfo:
+    """Collect the facts of a build of the repository at `root`.
+
+    A tag `v1.2.3` on the commit gives the version, else `version` does. The time is `SOURCE_DATE_EPOCH` when that is
+    set, else `now`. Outside a git checkout revision and branch are "unknown" and the tree counts as dirty.
+    """
+    inside = _git(root, runner, "rev-parse", "--show-toplevel") is not None
+    tags = (_git(root, runner, "tag", "--points-at", "HEAD", "--list", "v[0-9]*") or "").split()
+    changes = _git(root, runner, "status", "--porcelain", "--untracked-files=normal") if inside else "unknown"
+    return BuildInfo(
+        name=name,
+        version=tags[-1].removeprefix("v") if tags else version,
+        revision=environ.get("GITHUB_SHA") or _git(root, runner, "rev-parse", "HEAD") or UNKNOWN,
+        branch=environ.get("GITHUB_HEAD_REF")
+        or environ.get("GITHUB_REF_NAME")
+        or _git(root, runner, "branch", "--show-current")
+        or UNKNOWN,
+        build_number=environ.get("FAIRLEAD_BUILD_NUMBER") or environ.get("GITHUB_RUN_NUMBER") or "local",
+        build_time=_time(environ, now).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        digest="",
+        actor=environ.get("GITHUB_ACTOR") or _user(),
+        dirty=bool(changes),
+    )
+
+
+def _time(environ: Mapping[str, str], now: datetime | None) -> datetime:
+    epoch = environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return (now or datetime.now(UTC)).astimezone(UTC)
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
+        message = f"SOURCE_DATE_EPOCH must be whole seconds since 1970, not {epoch!r}"
+        raise ConfigurationError(message, hint="unset it, or set it to: git log -1 --format=%ct") from None
+
+
+def _git(root: Path, runner: Runner, *arguments: str) -> str | None:
+    try:
+        done = runner(["git", "-C", root, *arguments], check=False, timeout=30)
+    except CommandError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return UNKNOWN

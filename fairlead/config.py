@@ -1,0 +1,332 @@
+"""Reads `[tool.fairlead]` and the process environment into one frozen `Config`; nothing else reads either.
+
+Precedence, for each value: flag > `FAIRLEAD_*` variable > file > default. A key's variable is its path in capitals:
+`[tool.fairlead.platform] port` is `FAIRLEAD_PLATFORM_PORT`. Every fault found is reported at once, with the file, the
+path of the key and the nearest key that exists.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from fairlead._values import check, describe, from_text
+from fairlead.exceptions import ConfigurationError
+
+FILE = "pyproject.toml"
+PREFIX = "FAIRLEAD_"
+
+#: Variables that begin with the prefix and are not keys of the configuration.
+OTHER_VARIABLES = frozenset({"FAIRLEAD_TEST_DATABASE_URL", "FAIRLEAD_BUILD_NUMBER", "FAIRLEAD_DEBUG"})
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationsConfig:
+    """Where migrations lie and which engine runs them."""
+
+    engine: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BundleConfig:
+    """What a bundle holds: glob patterns within the backend's folder, and whether the toolkit itself goes along."""
+
+    include: tuple[str, ...]
+    toolkit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformConfig:
+    """How the local platform runs releases; times are in seconds."""
+
+    port: int
+    health_timeout: float
+    stop_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeployConfig:
+    """How a deploy is followed and verified; `timeout` is in seconds, `confirmations` counts answers in a row."""
+
+    timeout: float
+    confirmations: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageConfig:
+    """What the coverage gate asks for, in per cent."""
+
+    statements: float
+    branches: float
+    functions: float
+    lines: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentConfig:
+    """A named place to deploy to."""
+
+    name: str
+    platform: str
+    branch: str | None
+    url: str | None
+    services: Mapping[str, str]
+    token_env: str | None
+    database_url_env: str | None
+    promote_from: str | None
+    approval: bool
+    variables: Mapping[str, str]
+    generated_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration. Paths are absolute; `sources` says where each key's value came from."""
+
+    root: Path
+    name: str
+    version: str
+    backend: Path
+    app: str
+    health_path: str
+    version_path: str
+    state_dir: Path
+    migrations: MigrationsConfig
+    bundle: BundleConfig
+    platform: PlatformConfig
+    deploy: DeployConfig
+    coverage: CoverageConfig
+    environments: Mapping[str, EnvironmentConfig]
+    values: Mapping[str, Any] = field(repr=False)
+    sources: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    def environment(self, name: str) -> EnvironmentConfig:
+        """Return the environment called `name`; raise `ConfigurationError` when there is none."""
+        if name in self.environments:
+            return self.environments[name]
+        near = _nearest(name, self.environments)
+        known = ", ".join(sorted(self.environments))
+        hint = f"did you mean {near}?" if near else f"declare [tool.fairlead.environments.{name}] in {self.root / FILE}"
+        raise ConfigurationError(f"there is no environment {name!r}; known: {known}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    kind: str
+    default: Any = None
+
+
+_TOP: dict[str, _Key] = {
+    "name": _Key("name", "backend"),
+    "version": _Key("string", "0.0.0"),
+    "backend": _Key("path", "backend"),
+    "app": _Key("app", "app.main:app"),
+    "health-path": _Key("url path", "/api/health"),
+    "version-path": _Key("url path", "/api/v1/version"),
+    "state-directory": _Key("path", ".fairlead"),
+}
+_SECTIONS: dict[str, dict[str, _Key]] = {
+    "migrations": {"engine": _Key("sql|alembic", "sql"), "directory": _Key("path", "backend/migrations")},
+    "bundle": {
+        "include": _Key("list of strings", ("app/**/*.py", "migrations/*.sql", "requirements.txt")),
+        "toolkit": _Key("boolean", False),
+    },
+    "platform": {
+        "port": _Key("port", 8000),
+        "health-timeout": _Key("seconds", 60.0),
+        "stop-timeout": _Key("seconds", 10.0),
+    },
+    "deploy": {"timeout": _Key("seconds", 600.0), "confirmations": _Key("count", 3)},
+    "coverage": {
+        name: _Key("per cent", value)
+        for name, value in (("statements", 85.0), ("branches", 75.0), ("functions", 80.0), ("lines", 85.0))
+    },
+}
+_ENVIRONMENT: dict[str, _Key] = {
+    "platform": _Key("local|railway", "local"),
+    "branch": _Key("string"),
+    "url": _Key("url"),
+    "services": _Key("table of strings", {}),
+    "token-env": _Key("variable name"),
+    "database-url-env": _Key("variable name"),
+    "promote-from": _Key("string"),
+    "approval": _Key("boolean", False),
+    "variables": _Key("table of strings", {}),
+    "generated-secrets": _Key("list of strings", ()),
+}
+_KNOWN_TOP = {*_TOP, *_SECTIONS, "environments"}
+
+
+def load(
+    root: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read the configuration of the repository at `root`.
+
+    Without `root`, the nearest folder upwards from the current one that holds a pyproject.toml. `overrides` are values
+    from flags by key path (`{"platform.port": 9000}`). Raises `ConfigurationError` with every problem found.
+    """
+    variables = MappingProxyType(dict(os.environ if environ is None else environ))
+    folder = _find_root() if root is None else root.resolve()
+    reader = _Reader(folder, _read_table(folder / FILE), variables, dict(overrides or {}))
+    top = reader.section("", _TOP, known=_KNOWN_TOP)
+    sections = {name: reader.section(name, keys) for name, keys in _SECTIONS.items()}
+    environments = {name: reader.environment(name) for name in reader.environment_names()}
+    reader.check_references(environments)
+    reader.check_variables()
+    if reader.problems:
+        raise _rejected(folder / FILE, reader.problems)
+    return Config(
+        root=folder,
+        state_dir=top.pop("state_directory"),
+        **top,
+        migrations=MigrationsConfig(**sections["migrations"]),
+        bundle=BundleConfig(**sections["bundle"]),
+        platform=PlatformConfig(**sections["platform"]),
+        deploy=DeployConfig(**sections["deploy"]),
+        coverage=CoverageConfig(**sections["coverage"]),
+        environments=MappingProxyType(environments),
+        values=MappingProxyType(reader.values),
+        sources=MappingProxyType(reader.sources),
+        environ=variables,
+    )
+
+
+class _Reader:
+    """Takes values from flag, variable, file or default, and collects every problem on the way."""
+
+    def __init__(
+        self, root: Path, table: dict[str, Any], environ: Mapping[str, str], overrides: dict[str, Any]
+    ) -> None:
+        self.root = root
+        self.table = table
+        self.environ = environ
+        self.overrides = overrides
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.problems: list[str] = []
+        self._variables: set[str] = set()
+
+    def section(self, path: str, keys: Mapping[str, _Key], *, known: Iterable[str] | None = None) -> dict[str, Any]:
+        table = self._subtable(path)
+        names = set(known or keys)
+        for name in table:
+            if name not in names:
+                near = _nearest(name, names)
+                advice = f"; did you mean {near}?" if near else f"; known: {', '.join(sorted(names))}"
+                self.problems.append(f"{_dotted('tool.fairlead', path, name)}: unknown key{advice}")
+        return {name.replace("-", "_"): self._value(path, name, key, table) for name, key in keys.items()}
+
+    def environment_names(self) -> Iterator[str]:
+        declared = self._subtable("environments")
+        yield from declared
+        if "local" not in declared:
+            yield "local"
+
+    def environment(self, name: str) -> EnvironmentConfig:
+        return EnvironmentConfig(name=name, **self.section(f"environments.{name}", _ENVIRONMENT))
+
+    def check_references(self, environments: Mapping[str, EnvironmentConfig]) -> None:
+        for environment in environments.values():
+            source = environment.promote_from
+            if isinstance(source, str) and source not in environments:
+                near = _nearest(source, environments)
+                where = f"tool.fairlead.environments.{environment.name}.promote-from"
+                self.problems.append(
+                    f"{where}: there is no environment {source!r}" + (f"; did you mean {near}?" if near else "")
+                )
+
+    def check_variables(self) -> None:
+        known = self._variables | OTHER_VARIABLES
+        for variable in sorted(self.environ):
+            if variable.startswith(PREFIX) and variable not in known:
+                near = _nearest(variable, known)
+                self.problems.append(f"{variable}: no such setting" + (f"; did you mean {near}?" if near else ""))
+
+    def _subtable(self, path: str) -> dict[str, Any]:
+        table = self.table
+        for part in path.split(".") if path else ():
+            found = table.get(part, {})
+            if isinstance(found, dict):
+                table = found
+            else:
+                self.problems.append(f"{_dotted('tool.fairlead', path)}: must be a table, not {describe(found)}")
+                return {}
+        return table
+
+    def _value(self, path: str, name: str, key: _Key, table: Mapping[str, Any]) -> Any:
+        dotted = _dotted(path, name)
+        variable = PREFIX + dotted.upper().replace(".", "_").replace("-", "_")
+        self._variables.add(variable)
+        if dotted in self.overrides:
+            raw, source, label = self.overrides[dotted], "flag", f"--{name}"
+        elif variable in self.environ:
+            raw, source, label = from_text(self.environ[variable], key.kind), variable, variable
+        elif name in table:
+            raw, source, label = table[name], FILE, _dotted("tool.fairlead", path, name)
+        else:
+            raw, source, label = key.default, "default", name
+        self.sources[dotted] = source
+        try:
+            value = None if raw is None else check(raw, key.kind)
+        except ValueError as error:
+            self.problems.append(f"{label}: {error}")
+            return None
+        self.values[dotted] = value
+        return self.root / str(value) if key.kind == "path" and value is not None else value
+
+
+def _find_root() -> Path:
+    start = Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder
+    raise ConfigurationError(
+        f"no {FILE} in {start} or above it",
+        hint=f"run this inside a repository whose {FILE} has a [tool.fairlead] table",
+    )
+
+
+def _read_table(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no {file}", hint="create it with a [tool.fairlead] table") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file} is not valid TOML: {error}", hint="mend the line it names") from None
+    table = document.get("tool", {}).get("fairlead")
+    if table is None:
+        raise ConfigurationError(
+            f"{file} has no [tool.fairlead] table", hint='add one: [tool.fairlead], name = "my-backend"'
+        )
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{file}: tool.fairlead must be a table")
+    return dict(table)
+
+
+def _rejected(file: Path, problems: list[str]) -> ConfigurationError:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return ConfigurationError(
+        f"{count} in the configuration ({file})", hint="docs/reference.md lists every key", problems=tuple(problems)
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _dotted(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
