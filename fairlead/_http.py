@@ -1,6 +1,8 @@
 """The one place that makes HTTP clients, so that time limits and identification are the same everywhere."""
 
+import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fairlead import __version__
 
@@ -22,11 +24,17 @@ def make_client(
     """
     import httpx
 
-    loopback = base_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
     return httpx.Client(
         base_url=base_url,
         timeout=httpx.Timeout(timeout),
         headers={"User-Agent": f"fairlead/{__version__}", **(headers or {})},
         transport=transport,
-        trust_env=not loopback,
+        trust_env=not _is_loopback(urlsplit(base_url).hostname or ""),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -8,13 +8,15 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 MASK: Final = "••••••"
 _SHORTEST_SECRET: Final = 6
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
+# Up to the last @, because passwords hold unescaped @ and / in spite of the rules; digits that end there are a port.
+_URL_PASSWORD = re.compile(r"""(?P<head>://(?!\[)[^\s:/@?#]*:)(?!\d{1,5}(?:[\s/?#"'<>(),;\]}]|$))(?:(?!://)\S)+(?=@)""")
 _BEARER = re.compile(r"(?P<head>\b(?:bearer|project-access-token:?)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+_UNBOUNDED_WIDTH: Final = 1_000_000
 _COLOURS: Final = {"ok": "32", "fail": "31", "warn": "33", "note": "36", "dim": "2"}
 
 
@@ -43,6 +45,22 @@ class Redactor:
 redact = Redactor()
 
 
+def redact_value(value: Any) -> Any:
+    """Return `value`, made of what JSON is made of, with every text in it masked; other types become masked text.
+
+    Masking before rendering keeps the JSON whole, and finds secrets whose characters JSON would escape.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(key) if isinstance(key, str) else key: redact_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_value(item) for item in value]
+    text = str(value)
+    masked = redact(text)
+    return value if masked == text and isinstance(value, int | float) else masked
+
+
 def status(kind: str, text: str, *, stream: TextIO | None = None) -> None:
     """Print one status line on standard error; `kind` is ok, fail, warn, note or dim and gives mark and colour."""
     target = stream or sys.stderr
@@ -57,7 +75,7 @@ def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None
     for problem in problems:
         _write(sys.stderr, f"  - {redact(problem)}\n")
     if output.strip():
-        _write(sys.stderr, "".join(f"  | {redact(line)}\n" for line in output.strip().splitlines()))
+        _write(sys.stderr, "".join(f"  | {line}\n" for line in redact(output.strip()).splitlines()))
     if hint:
         _write(sys.stderr, f"  next: {redact(hint)}\n")
 
@@ -69,7 +87,7 @@ def result(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """Print a result on standard output as JSON, for a program to read."""
-    _write(sys.stdout, redact(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+    _write(sys.stdout, json.dumps(redact_value(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: TextIO | None = None) -> None:
@@ -84,8 +102,18 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: Tex
         drawn.add_column(heading, overflow="fold")
     for row in rows:
         drawn.add_row(*(redact(cell) for cell in row))
-    width = None if target.isatty() else 200
-    Console(file=target, width=width, no_color=not _colourful(target), markup=False, highlight=False).print(drawn)
+    console = Console(
+        file=target,
+        width=None if target.isatty() else _UNBOUNDED_WIDTH,
+        color_system="auto" if _colourful(target) else None,
+        force_terminal=_colourful(target),
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    with console.capture() as captured:
+        console.print(drawn)
+    _write(target, captured.get())
 
 
 def colour(text: str, kind: str, stream: TextIO) -> str:
@@ -95,11 +123,12 @@ def colour(text: str, kind: str, stream: TextIO) -> str:
 
 def duration(seconds: float) -> str:
     """Render a time span for people: 340 ms, 4.2 s, 3 min 05 s."""
-    if seconds < 1:
+    if round(seconds * 1000) < 1000:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
 
 
 def size(count: float) -> str:

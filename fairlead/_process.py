@@ -65,10 +65,8 @@ def run(
             errors="replace",
             start_new_session=capture,
         )
-    except FileNotFoundError as error:
-        raise _not_installed(command[0], cwd) from error
-    except PermissionError as error:
-        raise CommandError(f"{command[0]} cannot be executed: {error.strerror}") from error
+    except OSError as error:
+        raise _not_started(command[0], cwd, error) from error
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
@@ -90,6 +88,7 @@ def spawn(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     output: IO[bytes] | int = subprocess.DEVNULL,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
     user: int | None = None,
     group: int | None = None,
     umask: int = -1,
@@ -105,7 +104,7 @@ def spawn(
             command,
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -114,10 +113,8 @@ def spawn(
             extra_groups=None if user is None else [],
             umask=umask,
         )
-    except FileNotFoundError as error:
-        raise _not_installed(command[0], cwd) from error
-    except PermissionError as error:
-        raise CommandError(f"{command[0]} cannot be executed: {error.strerror}") from error
+    except OSError as error:
+        raise _not_started(command[0], cwd, error) from error
 
 
 def terminate(child: subprocess.Popen[bytes], *, grace: float, first: signal.Signals = signal.SIGTERM) -> int:
@@ -143,9 +140,11 @@ def _end(child: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: boo
     child.wait()
 
 
-def _not_installed(command: str, cwd: Path | None) -> CommandError:
+def _not_started(command: str, cwd: Path | None, error: OSError) -> CommandError:
     if cwd is not None and not cwd.is_dir():
         return CommandError(f"{command} cannot run in {cwd}: there is no such folder")
+    if not isinstance(error, FileNotFoundError):
+        return CommandError(f"{command} cannot be executed: {error.strerror}")
     known = shutil.which(command)
     why = (
         f"{command} is not installed or not on PATH"

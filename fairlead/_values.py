@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
+
+_LONGEST_SHOWN = 60
 
 
 def _check_string(raw: Any) -> str:
@@ -36,9 +39,22 @@ def _check_url_path(raw: Any) -> str:
 
 
 def _check_url(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.startswith(("http://", "https://")) or len(raw) < len("http://x"):
+    if not isinstance(raw, str) or not _is_address(raw):
         raise ValueError(f"must be an address such as 'https://api.example.com', not {describe(raw)}")
     return raw.rstrip("/")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(
+            text.startswith(("http://", "https://"))
+            and parts.hostname
+            and parts.port != 0
+            and not any(character.isspace() for character in text)
+        )
+    except ValueError:  # a port that is none, a bracket that is not closed
+        return False
 
 
 def _check_variable_name(raw: Any) -> str:
@@ -113,7 +129,8 @@ def from_text(text: str, kind: str) -> Any:
     if kind == "list of strings":
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind == "table of strings":
-        return dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return dict(part.split("=", 1) for part in parts) if all("=" in part for part in parts) else text
     if kind == "boolean":
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.strip().lower(), text
@@ -137,4 +154,7 @@ def describe(raw: Any) -> str:
         dict: "a table",
     }
     name = names.get(type(raw), type(raw).__name__)
-    return f"{name} {raw!r}" if isinstance(raw, int | float | str) and not isinstance(raw, bool) else name
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+        return name
+    shown = repr(raw)
+    return f"{name} {shown}" if len(shown) <= _LONGEST_SHOWN else f"{name} {shown[:_LONGEST_SHOWN]}…"

@@ -19,6 +19,9 @@ from fairlead.exceptions import CommandError, ConfigurationError
 FILE = "build-info.json"
 UNKNOWN = "unknown"
 
+# By version, not by letter, and a pre-release (v2.0.0-rc1) before its release.
+_TAGS = ("-c", "versionsort.suffix=-", "tag", "--points-at", "HEAD", "--sort=version:refname", "--list", "v[0-9]*")
+
 Runner = Callable[..., Completed]
 
 
@@ -54,7 +57,11 @@ def parse(text: str) -> BuildInfo:
     """Read the content of build-info.json; raise `ConfigurationError` when it is not one."""
     try:
         facts: dict[str, Any] = json.loads(text)
-        return BuildInfo(**{field.name: facts[field.name] for field in dataclasses.fields(BuildInfo)})
+        known = {field.name: facts[field.name] for field in dataclasses.fields(BuildInfo)}
+        wrong = [name for name, value in known.items() if not isinstance(value, bool if name == "dirty" else str)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} of the wrong type")
+        return BuildInfo(**known)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
             f"{FILE} is not what a build writes: {error}", hint="build the bundle again: invoke build"
@@ -72,12 +79,13 @@ def collect(
 ) -> BuildInfo:
     """Collect the facts of a build of the repository at `root`.
 
-    A tag `v1.2.3` on the commit gives the version, else `version` does. The time is `SOURCE_DATE_EPOCH` when that is
-    set, else `now`. Outside a git checkout revision and branch are "unknown" and the tree counts as dirty.
+    The highest tag `v1.2.3` on the commit gives the version, else `version` does. The time is `SOURCE_DATE_EPOCH` when
+    that is set, else `now`. Outside a git checkout revision and branch are "unknown". A tree whose state cannot be read
+    counts as dirty.
     """
     inside = _git(root, runner, "rev-parse", "--show-toplevel") is not None
-    tags = (_git(root, runner, "tag", "--points-at", "HEAD", "--list", "v[0-9]*") or "").split()
-    changes = _git(root, runner, "status", "--porcelain", "--untracked-files=normal") if inside else "unknown"
+    tags = (_git(root, runner, *_TAGS) or "").split()
+    changes = _git(root, runner, "status", "--porcelain", "--untracked-files=normal") if inside else None
     return BuildInfo(
         name=name,
         version=tags[-1].removeprefix("v") if tags else version,
@@ -90,7 +98,7 @@ def collect(
         build_time=_time(environ, now).strftime("%Y-%m-%dT%H:%M:%SZ"),
         digest="",
         actor=environ.get("GITHUB_ACTOR") or _user(),
-        dirty=bool(changes),
+        dirty=changes is None or bool(changes),
     )
 
 

@@ -5,12 +5,15 @@ depends on nothing else: not on the folder, the umask, the clock, the owner or t
 """
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
+import json
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,8 +35,15 @@ _REFUSED = (
     "*.pem",
     "*.key",
     "*.p12",
+    "*.pfx",
+    "*.jks",
     "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
     "id_ed25519*",
+    ".netrc",
+    ".npmrc",
+    ".pypirc",
     ".fairlead",
     ".nox",
     ".venv",
@@ -67,9 +77,20 @@ class Bundle:
         return tuple(sorted([*(str(entry.path) for entry in self.entries), build.FILE]))
 
     def write(self, target: Path) -> int:
-        """Write the gzipped tar archive to `target`, whole or not at all; return its size in bytes."""
+        """Write the gzipped tar archive to `target`, whole or not at all; return its size in bytes.
+
+        Raises `Error` when it cannot be written; what was at `target` is still there then.
+        """
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return self._write(target)
+        except OSError as error:
+            raise Error(
+                f"{target} cannot be written: {error.strerror}", hint="free some space or mend its permissions"
+            ) from None
+
+    def _write(self, target: Path) -> int:
         info = Entry(PurePosixPath(build.FILE), _PLAIN, self.info.to_json().encode())
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(target) as file:
             # Level 6 and no name or time in the header: the same entries give the same bytes.
             with (
@@ -84,12 +105,17 @@ class Bundle:
 def make_bundle(config: Config, info: BuildInfo) -> Bundle:
     """Collect the bundle of the backend that `config` describes and fill its digest into `info`.
 
-    Raises `PreflightError` with every problem: the folder is missing, a pattern matches nothing, a match lies outside
-    the backend, is a link, or has a name that never belongs in a release.
+    Raises `PreflightError` with every problem: the folder is missing, a pattern matches no file, a match lies outside
+    the backend, is a link, cannot be read, or has a name that never belongs in a release; the migrations lie where the
+    toolkit would not find them in a release.
     """
     problems: list[str] = []
     entries = {entry.path: entry for entry in _backend_entries(config, problems)}
     if config.bundle.toolkit:
+        if _migrations_inside(config).startswith(".."):
+            problems.append(
+                "tool.fairlead.migrations.directory: must lie within the backend's folder for the toolkit to go along"
+            )
         entries.update({entry.path: entry for entry in _toolkit_entries(config)})
     if problems:
         raise PreflightError(
@@ -112,13 +138,14 @@ def compute_digest(entries: tuple[Entry, ...]) -> str:
 def read_entries(archive: Path) -> tuple[Entry, ...]:
     """Read the files of an archive made by `Bundle.write`; raise `Error` when it is not one."""
     try:
-        with tarfile.open(archive, mode="r:gz") as tar:
+        # Unpacked to the last byte first: tarfile stops before the checksum at the end.
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes())), mode="r:") as tar:
             members = [member for member in tar if member.isfile()]
             return tuple(
                 Entry(PurePosixPath(member.name), member.mode, (tar.extractfile(member) or io.BytesIO()).read())
                 for member in members
             )
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise Error(f"{archive} is not a bundle: {error}", hint="make one: invoke build") from None
 
 
@@ -127,30 +154,47 @@ def _backend_entries(config: Config, problems: list[str]) -> Iterator[Entry]:
     if not backend.is_dir():
         problems.append(f"the backend's folder {backend} does not exist (tool.fairlead.backend)")
         return
+    if not config.bundle.include:
+        problems.append("no pattern in tool.fairlead.bundle.include says what to bundle")
     real = backend.resolve()
     for pattern in config.bundle.include:
         if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
             problems.append(f"{pattern!r}: a pattern stays within the backend's folder")
             continue
-        matches = [path for path in sorted(backend.glob(pattern)) if not _is_cache(path.relative_to(backend))]
+        matches = [
+            path
+            for path in sorted(backend.glob(pattern))
+            if not _is_cache(path.relative_to(backend)) and (path.is_symlink() or not path.is_dir())
+        ]
         if not matches:
             problems.append(f"{pattern!r} matches no file in {backend}")
         for path in matches:
             inside = PurePosixPath(path.relative_to(backend).as_posix())
             problem = _unfit(path, inside, real)
+            if problem is None:
+                try:
+                    yield _entry(path, inside)
+                except OSError as error:
+                    problem = f"it cannot be read: {error.strerror}"
             if problem:
-                problems.append(f"{inside}: {problem}")
-            elif path.is_file():
-                yield _entry(path, inside)
+                problems.append(f"{_printable(inside)}: {problem}")
+
+
+def _printable(path: PurePosixPath) -> str:
+    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 def _unfit(path: Path, inside: PurePosixPath, backend: Path) -> str | None:
+    if not str(inside).isprintable():
+        return "its name holds characters that cannot be printed"
     if path.is_symlink() or not path.resolve().is_relative_to(backend):
         return "a link cannot be bundled; put the file itself there"
     if any(part_matches(part) for part in inside.parts):
         return "a file of this name never goes into a release"
     if str(inside) == build.FILE:
         return "it is written by the build; leave it out of the patterns"
+    if not path.is_file():
+        return "it is not a regular file"
     return None
 
 
@@ -158,7 +202,8 @@ def part_matches(part: str) -> bool:
     """Tell whether a path part names something that never belongs in a bundle."""
     if part in _ALLOWED:
         return False
-    return part.startswith(".env") or any(PurePosixPath(part).match(pattern) for pattern in _REFUSED)
+    name = PurePosixPath(part.lower())
+    return part.lower().startswith(".env") or any(name.match(pattern) for pattern in _REFUSED)
 
 
 def _is_cache(path: Path) -> bool:
@@ -174,22 +219,26 @@ def _toolkit_entries(config: Config) -> Iterator[Entry]:
     yield Entry(PurePosixPath("pyproject.toml"), _PLAIN, _release_configuration(config).encode())
 
 
+def _migrations_inside(config: Config) -> str:
+    return os.path.relpath(config.migrations.directory, config.backend).replace(os.sep, "/")
+
+
 def _release_configuration(config: Config) -> str:
-    directory = config.migrations.directory
-    inside = os.path.relpath(directory, config.backend).replace(os.sep, "/")
+    # A JSON text is a TOML text too.
+    quoted = functools.partial(json.dumps, ensure_ascii=False)
     return f"""\
 # Written by the build: what the toolkit needs to know inside a release.
 [tool.fairlead]
-name = "{config.name}"
-version = "{config.version}"
+name = {quoted(config.name)}
+version = {quoted(config.version)}
 backend = "."
-app = "{config.app}"
-health-path = "{config.health_path}"
-version-path = "{config.version_path}"
+app = {quoted(config.app)}
+health-path = {quoted(config.health_path)}
+version-path = {quoted(config.version_path)}
 
 [tool.fairlead.migrations]
-engine = "{config.migrations.engine}"
-directory = "{inside}"
+engine = {quoted(config.migrations.engine)}
+directory = {quoted(_migrations_inside(config))}
 
 [tool.fairlead.environments.local]
 database-url-env = "DATABASE_URL"

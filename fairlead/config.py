@@ -7,6 +7,7 @@ path of the key and the nearest key that exists.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ PREFIX = "FAIRLEAD_"
 
 #: Variables that begin with the prefix and are not keys of the configuration.
 OTHER_VARIABLES = frozenset({"FAIRLEAD_TEST_DATABASE_URL", "FAIRLEAD_BUILD_NUMBER", "FAIRLEAD_DEBUG"})
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +229,16 @@ class _Reader:
         return {name.replace("-", "_"): self._value(path, name, key, table) for name, key in keys.items()}
 
     def environment_names(self) -> Iterator[str]:
-        declared = self._subtable("environments")
-        yield from declared
-        if "local" not in declared:
-            yield "local"
+        names: dict[str, str] = {}
+        for name in {**self._subtable("environments"), "local": None}:
+            path = f"tool.fairlead.environments.{name}"
+            twin = names.setdefault(_variable(name), name)
+            if not _ENVIRONMENT_NAME.fullmatch(name):
+                self.problems.append(f"{path}: the name of an environment holds letters, digits, '-' and '_' only")
+            elif twin != name:
+                self.problems.append(f"{path}: has the same {PREFIX} variables as {twin}; rename one of them")
+            else:
+                yield name
 
     def environment(self, name: str) -> EnvironmentConfig:
         return EnvironmentConfig(name=name, **self.section(f"environments.{name}", _ENVIRONMENT))
@@ -248,23 +257,25 @@ class _Reader:
         known = self._variables | OTHER_VARIABLES
         for variable in sorted(self.environ):
             if variable.startswith(PREFIX) and variable not in known:
-                near = _nearest(variable, known)
-                self.problems.append(f"{variable}: no such setting" + (f"; did you mean {near}?" if near else ""))
+                near = _nearest(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known])
+                advice = f"; did you mean {PREFIX}{near}?" if near else ""
+                self.problems.append(f"{variable}: no such setting{advice}")
 
     def _subtable(self, path: str) -> dict[str, Any]:
-        table = self.table
+        table, walked = self.table, "tool.fairlead"
         for part in path.split(".") if path else ():
-            found = table.get(part, {})
-            if isinstance(found, dict):
-                table = found
-            else:
-                self.problems.append(f"{_dotted('tool.fairlead', path)}: must be a table, not {describe(found)}")
+            found, walked = table.get(part, {}), f"{walked}.{part}"
+            if not isinstance(found, dict):
+                problem = f"{walked}: must be a table, not {describe(found)}"
+                if problem not in self.problems:
+                    self.problems.append(problem)
                 return {}
+            table = found
         return table
 
     def _value(self, path: str, name: str, key: _Key, table: Mapping[str, Any]) -> Any:
         dotted = _dotted(path, name)
-        variable = PREFIX + dotted.upper().replace(".", "_").replace("-", "_")
+        variable = _variable(dotted)
         self._variables.add(variable)
         if dotted in self.overrides:
             raw, source, label = self.overrides[dotted], "flag", f"--{name}"
@@ -306,7 +317,8 @@ def _read_table(file: Path) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} is not valid TOML: {error}", hint="mend the line it names") from None
-    table = document.get("tool", {}).get("fairlead")
+    tool = document.get("tool")
+    table = tool.get("fairlead") if isinstance(tool, dict) else None
     if table is None:
         raise ConfigurationError(
             f"{file} has no [tool.fairlead] table", hint='add one: [tool.fairlead], name = "my-backend"'
@@ -326,6 +338,10 @@ def _rejected(file: Path, problems: list[str]) -> ConfigurationError:
 def _nearest(name: str, known: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def _variable(dotted: str) -> str:
+    return PREFIX + dotted.upper().replace(".", "_").replace("-", "_")
 
 
 def _dotted(*parts: str) -> str:

@@ -1,7 +1,7 @@
 """Deploys: preflight, bundle, lock, upload, follow, verify, record. Knows no HTTP and no SQL; composes what does.
 
-Success is claimed only when the platform says SUCCESS and the public URL serves the digest that was built, several times
-in a row. Whatever fails, the last thing a deploy does is to find out whether the earlier release still serves.
+Success is claimed only when the platform says SUCCESS and the public URL serves the digest that was built, several
+times in a row. Whatever fails, the last thing a deploy does is to find out whether the earlier release still serves.
 """
 
 import contextlib
@@ -38,6 +38,8 @@ from fairlead.railway import Deployment, DeploymentStatus, LogLine, RailwayClien
 from fairlead.verification import Probe, Report, Verdict, wait_for_release
 
 _MARK = "fairlead"
+#: How long, in seconds, the public URL may take to show the new release, and how long it may show the one before.
+_CONFIRMED_IN = 30.0
 _REPLACED_IN = 5.0
 
 
@@ -196,7 +198,7 @@ def deploy(
 
 def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> Outcome:
     known = target.deployments()
-    serving = _serving(known)
+    serving = find_serving(known)
     before = _look(config, target, confirmations=1, timeout=2.0)
     if serving is not None and serving.digest == made.digest == before.digest and before.verdict is Verdict.HEALTHY:
         return Outcome(serving, target.public_url, False, clock.steps, clock.seconds, target.notes)
@@ -208,13 +210,13 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
             ended = _follow(config, target, deployment_id, clock.reporter)
             detail.append(f"the platform says {ended.status}")
         with clock.step("verify") as detail:
-            report = _look(config, target, digest=made.digest, confirmations=config.deploy.confirmations, timeout=30.0)
-            if report.verdict is not Verdict.HEALTHY:
-                raise DeployError(f"the platform says SUCCESS, but {target.public_url} does not confirm it: {report.reason}")
+            _confirm(config, target, made.digest)
             detail.append(f"the digest was served {config.deploy.confirmations} times in a row")
     except (DeployError, PlatformError) as error:
         raise _aftermath(config, target, before, error) from error
-    deployed = Release(release.number, release.digest, release.version, release.revision, deployment_id, str(ended.status))
+    deployed = Release(
+        release.number, release.digest, release.version, release.revision, deployment_id, str(ended.status)
+    )
     return Outcome(deployed, target.public_url, True, clock.steps, clock.seconds, target.notes)
 
 
@@ -228,7 +230,7 @@ def _upload(target: Target, made: Bundle, release: Release, reporter: Reporter, 
             environment_id=target.environment_id,
             service_id=target.service_id,
             message=release.to_message(),
-            on_progress=lambda sent: reporter.uploaded(sent, size),
+            on_progress=reporter.uploaded,
         )
     detail.append(f"{size / 1000:.0f} kB, release {release.number}, {made.digest[:19]}…")
     return answer.deployment_id
@@ -236,13 +238,14 @@ def _upload(target: Target, made: Bundle, release: Release, reporter: Reporter, 
 
 def _follow(config: Config, target: Target, deployment_id: str, reporter: Reporter) -> Deployment:
     """Follow a deployment to its end; return it when it succeeded, raise `DeployError` when it did not."""
-    seen = _Tail(reporter)
+    client = target.client
+    tails = [_Tail(deployment_id, fetch, reporter) for fetch in (client.fetch_build_logs, client.fetch_deployment_logs)]
 
     def ended(remaining: float) -> Deployment | None:  # noqa: ARG001 - the client bounds its own calls
-        deployment = target.client.fetch_deployment(deployment_id)
-        seen.show(target.client.fetch_build_logs(deployment_id))
-        seen.show(target.client.fetch_deployment_logs(deployment_id))
-        return deployment if deployment.status.is_terminal or deployment.status == "NEEDS_APPROVAL" else None
+        deployment = client.fetch_deployment(deployment_id)
+        for tail in tails:
+            tail.show()
+        return deployment if deployment.status.is_terminal or deployment.status.needs_approval else None
 
     deployment = wait_until(
         ended,
@@ -255,24 +258,30 @@ def _follow(config: Config, target: Target, deployment_id: str, reporter: Report
     if deployment.status.is_success:
         return deployment
     said = f": {deployment.diagnosis}" if deployment.diagnosis else ""
-    raise DeployError(f"the deployment ended as {deployment.status}{said}", hint="invoke platform.logs shows what it printed")
+    raise DeployError(
+        f"the deployment ended as {deployment.status}{said}", hint="invoke platform.logs shows what it printed"
+    )
+
+
+def _confirm(config: Config, target: Target, digest: str) -> None:
+    report = _look(config, target, digest=digest, confirmations=config.deploy.confirmations, timeout=_CONFIRMED_IN)
+    if report.verdict is not Verdict.HEALTHY:
+        raise DeployError(f"the platform says SUCCESS, but {target.public_url} does not confirm it: {report.reason}")
 
 
 class _Tail:
-    """Passes on the log lines that were not shown yet."""
+    """Passes on the log lines of one deployment that were not shown yet."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, deployment_id: str, fetch: Callable[..., tuple[LogLine, ...]], reporter: Reporter) -> None:
+        self._deployment_id = deployment_id
+        self._fetch = fetch
         self._reporter = reporter
-        self._shown: dict[tuple[str, str], int] = {}
+        self._newest: str | None = None
 
-    def show(self, lines: tuple[LogLine, ...]) -> None:
-        counts: dict[tuple[str, str], int] = {}
-        for line in lines:
-            key = (line.timestamp, line.message)
-            counts[key] = counts.get(key, 0) + 1
-            if counts[key] > self._shown.get(key, 0):
-                self._shown[key] = counts[key]
-                self._reporter.log(line.message)
+    def show(self) -> None:
+        for line in self._fetch(self._deployment_id, since=self._newest):
+            self._newest = line.timestamp
+            self._reporter.log(line.message)
 
 
 def _aftermath(config: Config, target: Target, before: Report, error: Error) -> Error:
@@ -281,7 +290,9 @@ def _aftermath(config: Config, target: Target, before: Report, error: Error) -> 
         return DeployError(f"{error.message}; there is no earlier release", hint=error.hint)
     after = _look(config, target, digest=before.digest, confirmations=config.deploy.confirmations, timeout=_REPLACED_IN)
     if after.verdict is Verdict.HEALTHY:
-        return DeployError(f"{error.message}; the earlier release still serves ({before.digest[:19]}…)", hint=error.hint)
+        return DeployError(
+            f"{error.message}; the earlier release still serves ({before.digest[:19]}…)", hint=error.hint
+        )
     message = f"{error.message}; and the earlier release could not be verified: {after.reason}"
     return UnsafeDeployError(message, hint=f"look at {target.public_url} now")
 
@@ -298,7 +309,7 @@ def _look(config: Config, target: Target, *, digest: str | None = None, confirma
 
 
 def read_releases(deployments: tuple[Deployment, ...]) -> tuple[Release, ...]:
-    """Read the releases among a platform's deployments, in their order; those that Fairlead did not make are left out."""
+    """Read the releases among a platform's deployments, in their order; what Fairlead did not make is left out."""
     return tuple(release for deployment in deployments if (release := _read_release(deployment)) is not None)
 
 
@@ -316,11 +327,12 @@ def _read_release(deployment: Deployment) -> Release | None:
         revision=facts.get("revision", ""),
         deployment_id=deployment.id,
         status=str(deployment.status),
-        created_at=deployment.created_at,
+        created_at=deployment.created_at.isoformat(timespec="seconds"),
     )
 
 
-def _serving(deployments: tuple[Deployment, ...]) -> Release | None:
+def find_serving(deployments: tuple[Deployment, ...]) -> Release | None:
+    """Return the newest release that the platform says is serving."""
     return next((one for one in read_releases(deployments) if one.status == DeploymentStatus.SUCCESS), None)
 
 
@@ -403,16 +415,25 @@ def open_railway(config: Config, environment: EnvironmentConfig) -> Iterator[Tar
         raise ConfigurationError(f"{where} is missing", hint="a deploy is verified at its public URL")
     with RailwayClient(token) as client:
         scope = client.fetch_project_token()
-        service = client.fetch_service_id(scope.project_id, environment.services.get("web") or config.name)
-        yield Target(client, scope.project_id, scope.environment_id, service, environment.url)
+        name = environment.services.get("web") or config.name
+        service = next((one for one in scope.services if name in {one.name, one.id}), None)
+        if service is None:
+            known = ", ".join(sorted(one.name for one in scope.services)) or "none"
+            hint = f"name one in [tool.fairlead.environments.{environment.name}] services; the project has: {known}"
+            raise PlatformError(f"project {scope.project_name} has no service {name!r}", hint=hint)
+        yield Target(client, scope.project_id, scope.environment_id, service.id, environment.url)
 
 
 @contextlib.contextmanager
-def open_local(config: Config) -> Iterator[Target]:
-    """Open the local platform, started if it does not run."""
+def open_local(config: Config, *, start: bool = True) -> Iterator[Target]:
+    """Open the local platform; started if it does not run, or with `start` off refused with `PlatformError`."""
     from fairlead import localplatform
 
-    endpoint = localplatform.start(config)
+    endpoint = localplatform.start(config) if start else localplatform.find(config)
+    if endpoint is None:
+        raise PlatformError(
+            "the local platform is not running", hint="invoke platform.up, or invoke deploy --env local"
+        )
     notes = []
     if endpoint.port != endpoint.wanted_port:
         notes.append(f"port {endpoint.wanted_port} is taken by another program; serving on {endpoint.port} instead")

@@ -15,7 +15,8 @@ Error                       1   never raised itself
 ├── ApprovalError          16   an approval or a confirmation is missing
 ├── PreflightError         17   the deploy was refused before anything was done
 ├── CommandError           18   a command that was run failed or is not installed
-└── VerificationError       4   a service is unhealthy (5: it could not be checked)
+└── VerificationError       4   a service is unhealthy
+    └── InconclusiveError   5   it could not be checked, which is never the same as healthy
 ```
 """
 

@@ -4,16 +4,17 @@ A line is written with one `write` under a lock, so that two commands at once ne
 crash or a full disk is passed over when reading and never joined to the next one.
 """
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fairlead._output import redact
+from fairlead._output import redact_value
 from fairlead.exceptions import Error
 
 FILE = "history.jsonl"
@@ -45,17 +46,21 @@ class History:
 
     def append(self, event: Event) -> None:
         """Add `event` as the last line; raise `Error` when it cannot be written."""
-        line = redact(json.dumps(asdict(event), ensure_ascii=False, sort_keys=True)) + "\n"
+        facts = redact_value({entry.name: getattr(event, entry.name) for entry in fields(Event)})
+        line = json.dumps(facts, ensure_ascii=False, sort_keys=True) + "\n"
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a+b", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 end = file.seek(0, os.SEEK_END)
-                data = line.encode()
+                # Half a surrogate pair (from a file name that is not UTF-8) becomes JSON's own escape.
+                data = line.encode("utf-8", "backslashreplace")
                 if end:
                     file.seek(end - 1)
                     data = data if file.read(1) == b"\n" else b"\n" + data
-                file.write(data)
+                if file.write(data) != len(data):
+                    file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise Error(
                 f"the history {self.file} cannot be written: {error.strerror}",
@@ -70,7 +75,7 @@ class History:
             return ()
         except OSError as error:
             raise Error(f"the history {self.file} cannot be read: {error.strerror}") from None
-        return tuple(event for event in map(_parse, text.splitlines()) if event is not None)
+        return tuple(event for event in map(_parse, text.split("\n")) if event is not None)
 
     def last(self, name: str, *, environment: str, verdict: str | None = None) -> Event | None:
         """Return the newest event of that name in `environment`, with that verdict if one is given."""

@@ -35,7 +35,7 @@ def judge(answers: Sequence["Answer"], *, digest: str | None = None) -> Report:
     """Conclude from one answer of each probe.
 
     Without an answer at all, or with one that never came because the network failed, the verdict is inconclusive; a
-    wrong status, an unreadable body or a digest other than `digest` makes it unhealthy.
+    wrong status, an unreadable body or any digest other than `digest` makes it unhealthy.
     """
     given = tuple(answers)
     if not given:
@@ -47,8 +47,8 @@ def judge(answers: Sequence["Answer"], *, digest: str | None = None) -> Report:
     if silent:
         return Report(Verdict.INCONCLUSIVE, "; ".join(answer.sentence for answer in silent), given)
     if digest is not None:
-        served = next((answer.digest for answer in reversed(given) if answer.digest), None)
-        if served != digest:
-            said = served or "no digest"
+        served = {answer.digest for answer in given if answer.digest}
+        if served != {digest}:
+            said = " and ".join(sorted(served - {digest})) or "no digest"
             return Report(Verdict.UNHEALTHY, f"it serves {said}, not {digest}", given)
     return Report(Verdict.HEALTHY, "every probe answered well", given)

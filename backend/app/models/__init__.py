@@ -1,0 +1,1 @@
+"""What the backend keeps in the database (`tables`) and what it says over HTTP (`messages`)."""

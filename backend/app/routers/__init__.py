@@ -1,0 +1,1 @@
+"""The HTTP surface: each module owns the routes of one subject."""

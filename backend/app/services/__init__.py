@@ -1,0 +1,1 @@
+"""What the backend does, apart from how it is asked: logging in, settings, health, accounts."""

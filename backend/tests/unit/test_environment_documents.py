@@ -1,0 +1,65 @@
+"""The documents about the environment cannot go stale: they are compared with Settings."""
+
+import json
+import re
+
+import pytest
+
+from app.settings import ROOT, Settings, SettingsError, load_settings
+
+VARIABLES = {name.upper() for name in Settings.model_fields}
+
+
+def documented(heading):
+    text = (ROOT / "ENVIRONMENT_VARIABLES.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return {
+        match[1]: [cell.strip(" `") for cell in match[0].split("|")[2:-1]]
+        for match in re.finditer(r"^\| `([A-Z_]+)` \|.*\|$", section, re.MULTILINE)
+    }
+
+
+def test_the_reference_documents_every_variable_and_no_other():
+    assert documented("Required").keys() | documented("Optional").keys() == VARIABLES
+
+
+@pytest.mark.parametrize("name", sorted(documented("Optional").keys() - {"CORS_ORIGINS", "BUILD_INFO"}))
+def test_the_reference_states_the_default(name):
+    default = Settings.model_fields[name.lower()].default
+    assert documented("Optional")[name][0] == (default if isinstance(default, str) else f"{default:g}")
+
+
+def test_the_example_mentions_every_variable_and_no_other():
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE)) == VARIABLES
+
+
+def test_production_refuses_the_values_of_the_example(monkeypatch):
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for name, value in re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", text, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    named = {line.split()[0] for line in str(caught.value).splitlines()[1:-1]}
+    assert named == {"DATABASE_URL", "JWT_SECRET_KEY", "ENCRYPTION_KEY"}
+
+
+def test_the_platform_starts_the_release_as_the_procfile_does():
+    command = (ROOT / "Procfile").read_text(encoding="utf-8").strip().removeprefix("web: ")
+    deploy = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))["deploy"]
+
+    # A start command of an image runs without a shell on Railway, so the variables need one of its own.
+    assert deploy["startCommand"] == f'/bin/sh -c "exec {command}"'
+    assert f'["/bin/sh", "-c", "exec {command}"]' in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_platform_waits_longer_than_the_backend_waits_for_its_database():
+    deploy = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))["deploy"]
+
+    assert deploy["healthcheckTimeout"] > Settings.model_fields["database_startup_timeout"].default
+    assert isinstance(deploy["overlapSeconds"], int)
+    assert isinstance(deploy["drainingSeconds"], int)

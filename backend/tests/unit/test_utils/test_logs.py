@@ -1,0 +1,82 @@
+import io
+import json
+import logging
+
+import pytest
+
+from app.logs import JsonFormatter, configure_logging, redact, request_id
+
+
+def entry(record):
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    return json.loads(line)
+
+
+def record(message, *arguments, **extra):
+    made = logging.makeLogRecord({"name": "app.x", "levelname": "INFO", "msg": message, "args": arguments})
+    vars(made).update(extra)
+    return made
+
+
+def test_a_record_is_one_line_with_its_extra_members():
+    result = entry(record("took %s\nlines", 2, path="/x", status=200))
+
+    assert result["message"] == "took 2\nlines"
+    assert (result["level"], result["logger"], result["path"], result["status"]) == ("info", "app.x", "/x", 200)
+    assert result["time"].endswith("+00:00")
+    assert "request_id" not in result
+
+
+def test_the_request_id_stands_in_every_record_of_a_request():
+    token = request_id.set("abc")
+    try:
+        assert entry(record("x"))["request_id"] == "abc"
+    finally:
+        request_id.reset(token)
+
+
+def test_a_traceback_is_one_member_without_secrets():
+    try:
+        int("postgresql://u:hunter2@h/db")
+    except ValueError as error:
+        failed = record("failed", exc_info=(type(error), error, error.__traceback__))
+
+    assert "Traceback" in entry(failed)["exception"]
+    assert "postgresql://u:***@h/db" in entry(failed)["exception"]
+    assert "hunter2@" not in entry(failed)["exception"].split("ValueError: ")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("to postgresql://u:hunter2@h/db", "to postgresql://u:***@h/db"),
+        ("Authorization: Bearer abc.def-1", "Authorization: Bearer ***"),
+        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "token ***"),
+        ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
+        ("nothing secret at http://h:80/p", "nothing secret at http://h:80/p"),
+    ],
+)
+def test_secrets_are_masked(text, expected):
+    assert redact(text) == expected
+
+
+def test_extra_members_are_masked():
+    assert entry(record("x", reason="postgresql://u:hunter2@h/db"))["reason"] == "postgresql://u:***@h/db"
+
+
+def test_a_member_that_json_cannot_carry_is_rendered_as_text():
+    assert entry(record("x", thing={1}))["thing"] == "{1}"
+
+
+def test_every_logger_writes_to_one_stream(restored_logging):
+    stream = io.StringIO()
+    configure_logging("WARNING", stream=stream)
+
+    logging.getLogger("uvicorn.error").warning("from the server")
+    logging.getLogger("app.x").info("too quiet")
+    logging.getLogger("uvicorn.access").warning("the middleware says this")
+    logging.getLogger("app.x").error("from the application")
+
+    messages = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert messages == ["from the server", "from the application"]

@@ -1,0 +1,88 @@
+"""What every act shares: it is declared with `act`, and only here does an error become an exit code."""
+
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+
+from fairlead import _output
+from fairlead.exceptions import ApprovalError, Error
+
+_INTERRUPTED = 130
+
+
+def act(
+    *,
+    help: Mapping[str, str] | None = None,  # noqa: A002 - the word that Invoke has for it
+    positional: Sequence[str] = (),
+) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare an Invoke task that ends with the exit code of its error, and prints what, why and next.
+
+    The function takes the act's options and no Invoke context. `help` has a text for each option, `positional` the
+    names that need no flag. Raises `TypeError` at what Invoke would let pass in silence: an `async def`, which would
+    never run and still exit 0, and an `int` parameter without a default, which would arrive as a string.
+    """
+
+    def declare(body: Callable[..., None]) -> Task[Any]:
+        return Task(_guarded(body), help=dict(help or {}), positional=list(positional) or None)
+
+    return declare
+
+
+def _guarded(body: Callable[..., None]) -> Callable[..., None]:
+    if inspect.iscoroutinefunction(body):
+        raise TypeError(f"{body.__name__} is a coroutine function: Invoke would never run it")
+    options = list(inspect.signature(body).parameters.values())
+    for option in options:
+        if option.annotation is int and option.default is inspect.Parameter.empty:
+            raise TypeError(f"{body.__name__}: {option.name} needs a default, or Invoke passes a string")
+
+    @functools.wraps(body)
+    def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - Invoke passes it, acts need none
+        try:
+            body(*args, **kwargs)
+        except Error as error:
+            if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
+                raise
+            report(error)
+            raise Exit(code=error.exit_code) from None
+        except KeyboardInterrupt:
+            _output.error("interrupted")
+            raise Exit(code=_INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read the output has gone; there is nobody left to tell.
+            sys.stderr.close()
+            raise Exit(code=0) from None
+
+    # Invoke reads the options from the signature and expects its context first.
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]  # a documented hook of inspect
+    return run
+
+
+def report(error: Error) -> None:
+    """Print an expected error: what and why, every problem it lists, and what to do next."""
+    _output.error(
+        error.message,
+        problems=getattr(error, "problems", ()),
+        hint=error.hint,
+        output=getattr(error, "output", ""),
+    )
+
+
+def confirm(question: str, *, auto_confirm: bool) -> None:
+    """Ask on the terminal and go on only at a yes; raise `ApprovalError` otherwise, and where nobody can be asked."""
+    if auto_confirm:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ApprovalError(f"{question} Nobody can be asked here.", hint="pass --auto-confirm to say yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise ApprovalError("not confirmed; nothing was changed")

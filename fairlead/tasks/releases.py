@@ -1,0 +1,232 @@
+"""`build`, `deploy`, `releases` and `verify`: from a tree to a release that is known to serve."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairlead import _output
+from fairlead.exceptions import Error
+from fairlead.tasks._act import act, confirm
+
+if TYPE_CHECKING:
+    from fairlead.config import Config, EnvironmentConfig
+    from fairlead.deploy import Outcome, Target
+
+_ENV = "the environment: local, staging, production …"
+_JSON = "print JSON for a program to read"
+
+
+@act(help={"output": "where to write the archive", "json": _JSON})
+def build(output: str = "", json: bool = False) -> None:
+    """Make the bundle: the archive of exactly what is deployed, its digest and its build info."""
+    import dataclasses
+
+    from fairlead import build as facts
+    from fairlead import bundle, config
+
+    loaded = config.load()
+    info = facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
+    made = bundle.make_bundle(loaded, info)
+    target = Path(output) if output else loaded.state_dir / "build" / f"{loaded.name}.tar.gz"
+    try:
+        size = made.write(target)
+    except OSError as error:
+        raise Error(
+            f"{target} cannot be written: {error.strerror}", hint="choose another place with --output"
+        ) from None
+    if json:
+        _output.result_json(
+            {**dataclasses.asdict(made.info), "archive": str(target), "bytes": size, "files": made.files()}
+        )
+        return
+    _output.status("ok", f"{target} ({_output.size(size)}, {len(made.files())} files)")
+    _output.result(made.digest)
+
+
+@act(
+    help={
+        "env": _ENV,
+        "dry": "print the plan; nothing is changed and nobody is asked",
+        "auto-confirm": "say yes to every question",
+        "from-dirty": "deploy a tree with uncommitted changes, marked so",
+        "quiet": "do not show the platform's log",
+        "json": _JSON,
+    }
+)
+def deploy(
+    env: str = "local",
+    dry: bool = False,
+    auto_confirm: bool = False,
+    from_dirty: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+) -> None:
+    """Deploy the tree: preflight, bundle, upload, follow, verify, record."""
+    from fairlead import config
+
+    loaded = config.load()
+    environment = loaded.environment(env)
+    if dry:
+        _show_plan(loaded, environment, from_dirty=from_dirty, json=json)
+        return
+    from fairlead import deploy as deploying
+    from fairlead.tasks._reporting import TerminalReporter
+
+    if environment.approval:
+        confirm(f"Deploy {loaded.name} to {environment.name}?", auto_confirm=auto_confirm)
+    outcome = deploying.deploy(
+        loaded,
+        environment,
+        open_target=lambda: _open(loaded, environment),
+        reporter=TerminalReporter(quiet=quiet),
+        approved=True,
+        from_dirty=from_dirty,
+    )
+    _show_outcome(environment, outcome, json=json)
+
+
+@act(help={"env": _ENV, "json": _JSON})
+def releases(env: str = "local", json: bool = False) -> None:
+    """List the releases of an environment, newest first."""
+    import dataclasses
+
+    from fairlead import config
+    from fairlead import deploy as deploying
+
+    loaded = config.load()
+    environment = loaded.environment(env)
+    with _open(loaded, environment) as target:
+        found = deploying.read_releases(target.deployments())
+    if json:
+        _output.result_json([dataclasses.asdict(release) for release in found])
+        return
+    if not found:
+        _output.status("note", f"{env} has no release yet; make one: invoke deploy --env {env}")
+        return
+    headings = ("release", "status", "version", "revision", "digest", "created")
+    rows = [
+        (str(one.number), one.status, one.version, one.revision[:10], one.digest[:19], one.created_at) for one in found
+    ]
+    _output.table(headings, rows)
+
+
+@act(
+    help={
+        "env": _ENV,
+        "url": "check this address instead of an environment's",
+        "digest": "ask for this digest",
+        "json": _JSON,
+    }
+)
+def verify(env: str = "local", url: str = "", digest: str = "", json: bool = False) -> None:
+    """Check a live service: health and digest. Exits 4 when it is unhealthy, 5 when it cannot be checked."""
+    from fairlead import config, verification
+    from fairlead.exceptions import InconclusiveError, VerificationError
+
+    loaded = config.load()
+    where = url.rstrip("/") or _public_url(loaded, loaded.environment(env))
+    probes = (verification.Probe("health", loaded.health_path), verification.Probe("version", loaded.version_path))
+    wanted = digest or (None if url else _recorded_digest(loaded, env))
+    report = verification.wait_for_release(
+        where, probes, digest=wanted, confirmations=loaded.deploy.confirmations, timeout=30.0
+    )
+    if json:
+        answers = {
+            one.probe.name: {"problem": one.problem, "ms": round(one.seconds * 1000, 1)} for one in report.answers
+        }
+        _output.result_json(
+            {
+                "url": where,
+                "verdict": report.verdict,
+                "reason": report.reason,
+                "digest": report.digest,
+                "probes": answers,
+            }
+        )
+    if report.verdict is verification.Verdict.UNHEALTHY:
+        raise VerificationError(
+            f"{where} is unhealthy: {report.reason}", hint="invoke platform.logs, or the platform's own log"
+        )
+    if report.verdict is verification.Verdict.INCONCLUSIVE:
+        raise InconclusiveError(
+            f"{where} could not be checked: {report.reason}", hint="is it running, and is that its address?"
+        )
+    _output.status("ok", f"{where} is healthy and serves {report.digest or 'no digest'}")
+    if wanted is None:
+        _output.status("note", "no deploy is on record here, so any digest was accepted; --digest asks for one")
+
+
+def _open(loaded: "Config", environment: "EnvironmentConfig") -> "contextlib.AbstractContextManager[Target]":
+    from fairlead import deploy as deploying
+
+    if environment.platform == "local":
+        return deploying.open_local(loaded)
+    return deploying.open_railway(loaded, environment)
+
+
+def _public_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
+    from fairlead import localplatform
+    from fairlead.exceptions import ConfigurationError, InconclusiveError
+
+    if environment.platform != "local":
+        if environment.url:
+            return environment.url
+        where = f"tool.fairlead.environments.{environment.name}.url"
+        raise ConfigurationError(f"{where} is missing", hint="declare it, or pass --url")
+    endpoint = localplatform.find(loaded)
+    if endpoint is None:
+        raise InconclusiveError("the local platform is not running", hint="invoke deploy --env local, or pass --url")
+    return endpoint.public_url
+
+
+def _recorded_digest(loaded: "Config", env: str) -> str | None:
+    from fairlead.history import History
+
+    history = History(loaded.state_dir)
+    events = [
+        event
+        for verdict in ("healthy", "unchanged")
+        if (event := history.last("deploy", environment=env, verdict=verdict))
+    ]
+    return max(events, key=lambda event: event.at).digest if events else None
+
+
+def _show_plan(loaded: "Config", environment: "EnvironmentConfig", *, from_dirty: bool, json: bool) -> None:
+    from fairlead import deploy as deploying
+    from fairlead.exceptions import PreflightError
+
+    made, problems = deploying.plan(loaded, environment, from_dirty=from_dirty)
+    if json:
+        facts = {
+            "environment": environment.name,
+            "platform": environment.platform,
+            "digest": made.digest,
+            "files": made.files(),
+        }
+        _output.result_json({**facts, "problems": problems})
+    else:
+        _output.result(f"would deploy {made.info.title} to {environment.name} ({environment.platform})")
+        _output.result(f"  digest {made.digest or 'none'}, {len(made.entries)} files")
+        _output.result("  then: upload, follow, verify, record")
+    if problems:
+        raise PreflightError(f"a deploy to {environment.name} would be refused", problems=problems)
+
+
+def _show_outcome(environment: "EnvironmentConfig", outcome: "Outcome", *, json: bool) -> None:
+    import dataclasses
+
+    release = outcome.release
+    if json:
+        _output.result_json({**dataclasses.asdict(outcome), "environment": environment.name})
+        return
+    if not outcome.changed:
+        _output.result(f"nothing changed: release {release.number} already serves {release.digest} at {outcome.url}")
+        return
+    steps = "  ".join(f"{name} {_output.duration(seconds)}" for name, seconds in outcome.steps.items())
+    _output.result(f"release {release.number} serves at {outcome.url}")
+    _output.result(f"  version {release.version}, {release.digest}")
+    _output.result(f"  {steps}  total {_output.duration(outcome.seconds)}")
+    if environment.platform == "local":
+        _output.result(f"next: curl {outcome.url}/api/health    invoke platform.logs    invoke platform.down")
+    else:
+        _output.result(f"next: invoke verify --env {environment.name}    invoke releases --env {environment.name}")

@@ -1,0 +1,304 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox"]
+# ///
+"""The gates: every check of this repository, each in an environment of its own, the same on a laptop and in CI.
+
+    nox                       the quick ones: lint, typecheck, unit
+    nox -s tests              unit and integration tests, and the coverage that they reach together
+    nox -s unit -- -k login   what follows `--` goes to the tool behind the gate
+    nox -s unit-3.14          on another interpreter
+    nox -l                    all of them
+
+A gate installs just what it names, from the hashed locks. `provide` is the only place that installs anything.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import nox
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+nox.options.stop_on_first_error = False
+
+ROOT = Path(__file__).resolve().parent
+STATE = ROOT / ".fairlead"
+GATES_LOCK = "requirements-gates.txt"
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+ON_GITHUB = "GITHUB_ACTIONS" in os.environ
+
+#: What the toolkit and the backend need to run, exactly as it is locked for people and for releases.
+RUNTIME = ("-r", "requirements.txt", "-r", "backend/requirements.txt")
+TEST_TOOLS = ("coverage", "pytest", "pytest-xdist", "pyyaml", "sp-repo-review")
+
+#: Names this run of nox, also to the processes that `nox -j` starts: no gate takes another run's data as proof.
+RUN = os.environ.setdefault("GATES_RUN", f"{time.time_ns():x}-{os.getpid()}")
+
+_STAMP = "gate-stamp.json"
+_held: dict[Path, IO[str]] = {}
+
+
+# --- Environments ---
+
+
+def provide(session: nox.Session, *packages: str) -> None:
+    """Make the session's environment hold exactly `packages` and what they need, at the pins and hashes of the locks.
+
+    The environment carries a stamp that says what it was made from. With the stamp equal nothing is installed; else the
+    environment is made anew, so nothing stale stays in it, and the stamp is written last, so a half-made one is never
+    taken as good. Runs of nox that share an environment take turns in making it, and none remakes it under another.
+    """
+    environment = Path(session.virtualenv.location)
+    lock = _held.get(environment) or _held.setdefault(environment, _lock_file(environment).open("a"))
+    wanted = stamp(session.python, packages)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    while _read_stamp(environment) != wanted:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _read_stamp(environment) != wanted:
+            _make(session, environment, packages)
+            (environment / _STAMP).write_text(json.dumps(wanted, indent=2) + "\n", "utf-8")
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def stamp(python: object, packages: tuple[str, ...]) -> dict[str, object]:
+    """Say what an environment is made from: the locks, the packages named, the interpreter and uv."""
+    locks = sorted({GATES_LOCK, *(part for part in packages if part.endswith(".txt"))})
+    return {
+        "locks": {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in locks},
+        "packages": list(packages),
+        "python": python or f"{sys.version} in {sys.base_prefix}",
+        "uv": str(nox.virtualenv.UV_VERSION),
+    }
+
+
+def install_command(python: Path, packages: tuple[str, ...]) -> list[str]:
+    """Build the command that installs `packages`; uv checks every hash that the lock holds for them."""
+    uv = nox.virtualenv.UV
+    return [uv, "pip", "install", "--quiet", "--python", str(python), "--constraints", GATES_LOCK, *packages]
+
+
+def unlocked(environment: Path) -> list[str]:
+    """Name what an environment holds at a version that the gates' lock does not have."""
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / GATES_LOCK).read_text("utf-8"), re.MULTILINE))
+    names = (folder.name.removesuffix(".dist-info") for folder in environment.glob("lib/*/site-packages/*.dist-info"))
+    found = (name.rpartition("-")[::2] for name in names)
+    return sorted(
+        f"{name} {version}"
+        for name, version in found
+        if locked.get(re.sub(r"[-_.]+", "-", name).lower()) != version.replace("_", "-")
+    )
+
+
+def _make(session: nox.Session, environment: Path, packages: tuple[str, ...]) -> None:
+    interpreter = Path(sys.executable) if session.python is None else _home(environment)
+    # Not session.install: `nox -R` would skip it, and the gate would run on what an older lock asked for.
+    variables = {name: value for name, value in os.environ.items() if name not in {"UV_PYTHON", "VIRTUAL_ENV"}}
+    session.log(f"installing {' '.join(packages)}")
+    for command in (
+        [nox.virtualenv.UV, "venv", "--quiet", "--clear", "--python", str(interpreter), str(environment)],
+        install_command(environment / "bin" / "python", packages),
+    ):
+        done = subprocess.run(
+            command, cwd=ROOT, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        if done.returncode != 0:
+            shutil.rmtree(environment, ignore_errors=True)
+            session.error(f"the environment could not be made: {' '.join(command)}\n{done.stdout.strip()}")
+    if strangers := unlocked(environment):
+        shutil.rmtree(environment, ignore_errors=True)
+        session.error(f"not in {GATES_LOCK}: {', '.join(strangers)}; run: nox -s lock")
+
+
+def _home(environment: Path) -> Path:
+    """Return the interpreter that nox found for the session, which its environment links to."""
+    return (environment / "bin" / "python").resolve()
+
+
+def _lock_file(environment: Path) -> Path:
+    folder = environment.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / environment.name
+
+
+def _read_stamp(environment: Path) -> object:
+    try:
+        return json.loads((environment / _STAMP).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+# --- What several gates share ---
+
+
+def cache(name: str) -> Path:
+    """Return the folder of one gate's cache, apart from every other's."""
+    return STATE / "cache" / name
+
+
+def run_all(session: nox.Session, *commands: list[str]) -> None:
+    """Run every command, also after one has failed, then fail with the names of those that did."""
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except nox.command.CommandFailed:
+            failed.append(" ".join(command[:2]))
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+def selection(posargs: list[str], folders: list[str]) -> list[str]:
+    """Return pytest's arguments: `posargs` alone when they name tests of their own, else the folders before them."""
+    named = [part for part in posargs if not part.startswith("-") and (ROOT / part.partition("::")[0]).exists()]
+    return posargs if named else [*folders, *posargs]
+
+
+def run_tests(session: nox.Session, kind: str, *, measured: bool) -> None:
+    """Run the tests of one kind, of the toolkit and of the backend, measuring coverage where that is asked."""
+    provide(session, *RUNTIME, *TEST_TOOLS)
+    command = ["python", "-m", "pytest"]
+    if measured:
+        session.env["COVERAGE_FILE"] = str(coverage_folder() / kind)
+        command = ["python", "-m", "coverage", "run", "-m", "pytest"]
+    command += ["-n", "auto", "--maxprocesses", "4", "-o", f"cache_dir={cache('pytest-' + session.name)}"]
+    if ON_GITHUB:
+        command += ["-p", "fairlead.gates.annotations"]
+    session.run(*command, *selection(session.posargs, [f"tests/{kind}", f"backend/tests/{kind}"]))
+
+
+def coverage_folder() -> Path:
+    """Return the folder of this run's coverage data; what runs of an earlier day left is removed."""
+    folders = STATE / "coverage"
+    for folder in folders.glob("*-*"):
+        if time.time() - folder.stat().st_mtime > 86400:
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = folders / RUN
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# --- The gates ---
+
+
+@nox.session(tags=["quick", "static"])
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and layers: ruff and import-linter."""
+    provide(session, "ruff", "import-linter")
+    session.env["RUFF_CACHE_DIR"] = str(cache("ruff"))
+    session.env["PYTHONPATH"] = "backend"
+    if ON_GITHUB:
+        session.env["RUFF_OUTPUT_FORMAT"] = "github"
+    run_all(
+        session,
+        ["ruff", "check", *(session.posargs or ["."])],
+        ["ruff", "format", "--check", "."],
+        ["lint-imports", "--cache-dir", str(cache("import-linter"))],
+    )
+
+
+@nox.session(tags=["quick", "static"])
+def typecheck(session: nox.Session) -> None:
+    """Check types: mypy, strict, over the toolkit and the backend."""
+    provide(session, *RUNTIME, "mypy", "pytest", "types-pyyaml")
+    if ON_GITHUB:
+        session.log("::add-matcher::.github/mypy-matcher.json")
+    session.run("mypy", "--cache-dir", str(cache("mypy")), *(session.posargs or ["fairlead", "backend/app"]))
+
+
+@nox.session(tags=["quick", "test"])
+def unit(session: nox.Session) -> None:
+    """Run the unit tests of the toolkit and of the backend."""
+    run_tests(session, "unit", measured=True)
+
+
+@nox.session(default=False, tags=["test"])
+def integration(session: nox.Session) -> None:
+    """Run the integration tests, on a real PostgreSQL, real processes and real sockets."""
+    run_tests(session, "integration", measured=True)
+
+
+def _on_another_python(kind: str, version: str) -> None:
+    @nox.session(name=f"{kind}-{version}", python=version, default=False, tags=["python"])
+    def tests_on_version(session: nox.Session) -> None:
+        run_tests(session, kind, measured=False)
+
+    tests_on_version.__doc__ = f"Run the {kind} tests on Python {version}."
+
+
+for _version in PYTHONS:
+    _on_another_python("unit", _version)
+    _on_another_python("integration", _version)
+
+
+@nox.session(default=False, tags=["test"], requires=["unit", "integration"])
+def coverage(session: nox.Session) -> None:
+    """Enforce the coverage that unit and integration tests reach together: statements, branches, functions, lines."""
+    provide(session, "coverage")
+    folder = coverage_folder()
+    report = STATE / "coverage" / f"report-{RUN}.json"
+    session.env["COVERAGE_FILE"] = str(folder / "together")
+    session.run("coverage", "combine", "--quiet", "--keep", str(folder))
+    session.run("coverage", "json", "--quiet", "-o", str(report))
+    shutil.rmtree(folder)
+    session.run("python", "-m", "fairlead.gates.coverage", str(report))
+
+
+@nox.session(default=False, tags=["test"], requires=["coverage"], venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run what a developer runs before pushing: unit and integration tests, and the coverage thresholds."""
+    session.log("unit tests, integration tests and coverage passed")
+
+
+@nox.session(default=False, tags=["database"])
+def migrations(session: nox.Session) -> None:
+    """Apply every migration to an empty database, revert all, apply all again, and compare the schemas."""
+    provide(session, "-r", "requirements.txt")
+    session.run("python", "-m", "fairlead", "migrations.verify", *session.posargs)
+
+
+@nox.session(default=False, tags=["security"])
+def security(session: nox.Session) -> None:
+    """Scan the code (bandit) and audit the locks (pip-audit); `-- --advisories PATH` works without a network."""
+    provide(session, "bandit", "pip-audit")
+    session.run("python", "-m", "fairlead.security", *session.posargs)
+
+
+@nox.session(default=False, tags=["package"])
+def build(session: nox.Session) -> None:
+    """Build the bundle and the wheel, install each in an empty environment, and run it there."""
+    provide(session, "-r", "requirements.txt")
+    session.run("python", "-m", "fairlead.gates.packages", *session.posargs)
+
+
+@nox.session(default=False, tags=["locks"])
+def lock(session: nox.Session) -> None:
+    """Compile the locks (`-- --upgrade-package httpx`), or with `-- --check` see that they are in step."""
+    provide(session, "pip-tools", "uv")
+    session.run("python", "-m", "fairlead.gates.locks", *session.posargs)
+
+
+@nox.session(default=False, tags=["meta"])
+def planted(session: nox.Session) -> None:
+    """Plant one defect for each gate in a copy of the repository, and see that the gate fails."""
+    provide(session, "-r", "requirements.txt", "pytest")
+    session.env["PLANTED_ENVDIR"] = str(STATE / "planted")
+    session.run(
+        "python", "-m", "pytest", "-o", f"cache_dir={cache('pytest-planted')}", "tests/planted", *session.posargs
+    )
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,19 @@
+"""The acts of this repository: Fairlead's collection, and what only the MAYA backend needs."""
+
+from fairlead.tasks import namespace
+from fairlead.tasks._act import act
+
+
+@act(help={"email": "how the user logs in", "business": "the business that the user owns"})
+def create_user(email: str, business: str) -> None:
+    """Create a business and its owner in the local release; the password is asked for, or read from MAYA_PASSWORD."""
+    from fairlead import config, localplatform
+    from fairlead.exceptions import CommandError
+
+    command = ["python", "-m", "app.create_user", "--email", email, "--business", business]
+    code = localplatform.run_in_release(config.load(), command)
+    if code != 0:
+        raise CommandError(f"the user was not created (exit code {code})", hint="the lines above say why")
+
+
+namespace.add_task(create_user)

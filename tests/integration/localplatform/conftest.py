@@ -1,0 +1,32 @@
+"""A local platform of one's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fairlead import localplatform
+from fairlead.localplatform import Endpoint
+from tests.integration.localplatform.tiny import Project, make_bundle, make_project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A repository whose platform is stopped afterwards, whatever happened."""
+    made = make_project(tmp_path)
+    try:
+        yield made
+    finally:
+        localplatform.stop(made.config)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Endpoint]]:
+    """A platform, shared by a module's tests, on which the release "base" serves."""
+    made = make_project(tmp_path_factory.mktemp("serving"))
+    try:
+        endpoint = made.start()
+        assert made.deploy(make_bundle("base"), endpoint=endpoint)["status"] == "SUCCESS"
+        yield made, endpoint
+    finally:
+        localplatform.stop(made.config)

@@ -1,0 +1,67 @@
+"""An in-memory platform for the local platform's API, shared by unit and integration tests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fairlead.exceptions import PlatformError
+from fairlead.localplatform.records import Deployment, LogLine
+
+TOKEN = "canary-token-of-the-double"
+PROJECT, ENVIRONMENT, SERVICE = "project-1", "environment-1", "service-1"
+
+
+def deployment(number: int, status: str = "SUCCESS", *, message: str | None = None) -> Deployment:
+    moment = f"2026-01-01T00:00:{number:02d}.000000Z"
+    return Deployment(
+        id=f"deployment-{number}",
+        status=status,
+        created_at=moment,
+        status_updated_at=moment,
+        message=message,
+        url="http://127.0.0.1:8000",
+        stopped=status != "SUCCESS",
+    )
+
+
+class PlatformDouble:
+    """Keeps what it receives; `refuse` is raised in place of taking an archive."""
+
+    project_id, environment_id, service_id = PROJECT, ENVIRONMENT, SERVICE
+    project_name, environment_name, service_name = "maya", "local", "maya-backend"
+    token = TOKEN
+    public_url = "http://127.0.0.1:8000"
+
+    def __init__(self, incoming: Path, *known: Deployment) -> None:
+        self.incoming = incoming
+        self.known = list(known)
+        self.received: list[tuple[bytes, str | None]] = []
+        self.lines: list[LogLine] = []
+        self.refuse: Exception | None = None
+
+    async def receive(self, archive: Path, *, message: str | None) -> Deployment:
+        if self.refuse is not None:
+            raise self.refuse
+        self._take(archive, message)
+        taken = deployment(len(self.known) + 1, "INITIALIZING", message=message)
+        self.known.append(taken)
+        return taken
+
+    def _take(self, archive: Path, message: str | None) -> None:
+        self.received.append((archive.read_bytes(), message))
+        archive.unlink()
+
+    def deployments(self, *, limit: int) -> Sequence[Deployment]:
+        return self.known[::-1][:limit]
+
+    def deployment(self, deployment_id: str, /) -> Deployment | None:
+        return next((known for known in self.known if known.id == deployment_id), None)
+
+    def logs(self, deployment_id: str, /, *, stream: str, limit: int, since: str | None = None) -> Sequence[LogLine]:
+        if self.deployment(deployment_id) is None:
+            raise PlatformError("asked for the logs of no deployment")
+        lines = [line for line in self.lines if line.stream == stream and (since is None or line.timestamp > since)]
+        return lines[-limit:]
+
+    def become(self, deployment_id: str, status: str) -> None:
+        self.known = [replace(each, status=status) if each.id == deployment_id else each for each in self.known]

@@ -1,0 +1,89 @@
+"""Finding statements by PostgreSQL's lexical rules."""
+
+import pytest
+
+from fairlead.migrations.statements import (
+    Position,
+    find_transaction_control,
+    has_statement,
+    locate,
+    split_statements,
+)
+
+ATOMIC = (
+    "CREATE OR REPLACE FUNCTION f(x int) RETURNS int LANGUAGE sql BEGIN ATOMIC"
+    " SELECT CASE x WHEN 1 THEN 2 ELSE 3 END; SELECT 4; END"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "statements"),
+    [
+        ("", []),
+        (" ;; ; ", []),
+        ("-- only a comment", []),
+        ("SELECT 1", ["SELECT 1"]),
+        ("SELECT 1; SELECT 2;", ["SELECT 1", "SELECT 2"]),
+        ("SELECT ';'; SELECT 2", ["SELECT ';'", "SELECT 2"]),
+        ("SELECT 'it''s; one'; b", ["SELECT 'it''s; one'", "b"]),
+        (r"SELECT E'\'; one'; b", [r"SELECT E'\'; one'", "b"]),
+        (r"SELECT '\'; b", [r"SELECT '\'", "b"]),
+        ('SELECT ";"; b', ['SELECT ";"', "b"]),
+        ("SELECT 1 -- ; no\n; b", ["SELECT 1", "b"]),
+        ("SELECT /* ; /* ; */ ; */ 1; b", ["SELECT /* ; /* ; */ ; */ 1", "b"]),
+        ("DO $$ BEGIN; END $$; b", ["DO $$ BEGIN; END $$", "b"]),
+        ("DO $x$ ; $$ ; $x$; b", ["DO $x$ ; $$ ; $x$", "b"]),
+        ("SELECT $1; b", ["SELECT $1", "b"]),
+        ("SELECT a$$b; c", ["SELECT a$$b", "c"]),
+        ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); b",
+         ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "b"]),
+        (f"{ATOMIC}; b", [ATOMIC, "b"]),
+        ("SELECT 'never closed; ", ["SELECT 'never closed; "]),
+        ("DO $$ never closed; ", ["DO $$ never closed; "]),
+        ("/* never closed; SELECT 1", []),
+        ("SELECT U&'d\\0061t;a'; b", ["SELECT U&'d\\0061t;a'", "b"]),
+        ("CREATE TABLE \u00fcber (); b", ["CREATE TABLE \u00fcber ()", "b"]),
+    ],
+)  # fmt: skip
+def test_statements_are_split_as_postgresql_reads_them(text: str, statements: list[str]) -> None:
+    assert [statement.text for statement in split_statements(text)] == statements
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("BEGIN; SELECT 1; COMMIT;", ["BEGIN", "COMMIT"]),
+        ("begin transaction", ["begin transaction"]),
+        ("START TRANSACTION", ["START TRANSACTION"]),
+        ("ROLLBACK; ABORT; END", ["ROLLBACK", "ABORT", "END"]),
+        ("PREPARE TRANSACTION 'x'", ["PREPARE TRANSACTION 'x'"]),
+        ("SAVEPOINT a; ROLLBACK TO SAVEPOINT a; ROLLBACK WORK TO a; RELEASE a", []),
+        ("PREPARE x AS SELECT 1", []),
+        ("SELECT 'COMMIT; '; -- COMMIT;\n/* COMMIT; */ SELECT $$ COMMIT; $$", []),
+        (f"{ATOMIC};", []),
+        ("CREATE TABLE begin_end (commit_id int)", []),
+        ("COMMENT ON TABLE t IS 'x'", []),
+    ],
+)
+def test_only_what_begins_or_ends_a_transaction_is_found(text: str, found: list[str]) -> None:
+    assert [statement.text for statement in find_transaction_control(text)] == found
+
+
+def test_statement_knows_where_it_begins() -> None:
+    first, second = split_statements("\n SELECT 1;\n\n  SELECT 2")
+    assert (first.start, second.start) == (2, 15)
+
+
+@pytest.mark.parametrize(("offset", "position"), [(0, (1, 1)), (3, (1, 4)), (5, (2, 1)), (7, (3, 1)), (8, (3, 2))])
+def test_place_is_counted_from_one(offset: int, position: tuple[int, int]) -> None:
+    assert locate("abcd\ne\nfg", offset) == Position(*position)
+
+
+def test_text_of_comments_has_no_statement() -> None:
+    assert not has_statement("-- a\n/* b */ ;")
+    assert has_statement("-- a\nb")
+
+
+def test_long_text_is_read_in_one_pass() -> None:
+    text = "INSERT INTO t VALUES ('" + "x''y" * 200_000 + "');\n" + "SELECT 1;\n" * 2_000
+    assert sum(1 for _ in split_statements(text)) == 2_001

@@ -1,0 +1,90 @@
+"""Every document that the client sends is valid against the official schema and against the local platform's."""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    build_client_schema,
+    parse,
+    validate,
+)
+
+from fairlead.localplatform.answers import schema as local_schema
+from fairlead.railway import DeploymentStatus
+from fairlead.railway.queries import DOCUMENTS
+
+ROOT = Path(__file__).parents[3]
+OFFICIAL = Path(os.environ.get("FAIRLEAD_RAILWAY_SCHEMA") or ROOT.parent / "shared" / "railway" / "schema.json")
+
+needs_official = pytest.mark.skipif(
+    not OFFICIAL.is_file(), reason=f"Railway's schema is not at {OFFICIAL}; FAIRLEAD_RAILWAY_SCHEMA may say where it is"
+)
+
+
+@functools.cache
+def official_schema() -> GraphQLSchema:
+    data = json.loads(OFFICIAL.read_text("utf-8"))
+    return build_client_schema(data.get("data", data), assume_valid=True)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_document_is_valid_locally(name: str) -> None:
+    assert [error.message for error in validate(local_schema(), parse(DOCUMENTS[name]))] == []
+
+
+@needs_official
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_document_is_valid_officially(name: str) -> None:
+    assert [error.message for error in validate(official_schema(), parse(DOCUMENTS[name]))] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_operation_bears_the_name_of_its_document(name: str) -> None:
+    assert f"query {name}" in DOCUMENTS[name]
+
+
+def test_a_wrong_document_would_be_seen() -> None:
+    assert validate(local_schema(), parse("query deployment { deployment(id: 5) { statsu } }"))
+
+
+def own_types() -> list[str]:
+    return [name for name in local_schema().type_map if not name.startswith("__")]
+
+
+@needs_official
+@pytest.mark.parametrize("name", own_types())
+def test_local_type_is_part_of_the_official_one(name: str) -> None:
+    local, official = local_schema().type_map[name], official_schema().type_map[name]
+    assert type(local) is type(official)
+    if isinstance(local, GraphQLObjectType | GraphQLInterfaceType):
+        assert isinstance(official, GraphQLObjectType | GraphQLInterfaceType)
+        assert {interface.name for interface in local.interfaces} <= {each.name for each in official.interfaces}
+        for key, field in local.fields.items():
+            assert str(field.type) == str(official.fields[key].type), key
+            arguments = {argument: str(each.type) for argument, each in field.args.items()}
+            assert arguments == {argument: str(each.type) for argument, each in official.fields[key].args.items()}, key
+    elif isinstance(local, GraphQLInputObjectType):
+        assert isinstance(official, GraphQLInputObjectType)
+        assert {key: str(field.type) for key, field in local.fields.items()} == {
+            key: str(field.type) for key, field in official.fields.items()
+        }
+    elif isinstance(local, GraphQLEnumType):
+        assert isinstance(official, GraphQLEnumType)
+        assert set(local.values) == set(official.values)
+    else:
+        assert isinstance(local, GraphQLScalarType)
+
+
+def test_status_has_the_values_of_the_schema() -> None:
+    statuses = local_schema().type_map["DeploymentStatus"]
+    assert isinstance(statuses, GraphQLEnumType)
+    assert set(statuses.values) == set(DeploymentStatus.__members__)

@@ -1,0 +1,108 @@
+"""What `act` guarantees to every act, and what it refuses."""
+
+import logging
+
+import pytest
+from invoke import Collection, Context, Exit, Program
+
+from fairlead.exceptions import ConfigurationError, Error, PreflightError
+from fairlead.tasks import namespace
+from fairlead.tasks._act import act, confirm
+
+
+def test_act_refuses_a_coroutine_function() -> None:
+    async def deploy() -> None: ...
+
+    with pytest.raises(TypeError, match="deploy is a coroutine function"):
+        act()(deploy)
+
+
+def test_act_refuses_an_int_without_a_default() -> None:
+    def down(steps: int) -> None: ...
+
+    with pytest.raises(TypeError, match="steps needs a default"):
+        act(help={"steps": "how many"})(down)
+
+
+def test_an_int_with_a_default_arrives_as_an_int() -> None:
+    seen: list[object] = []
+
+    @act()
+    def down(steps: int = 1) -> None:
+        seen.append(steps)
+
+    Program(namespace=Collection(down)).run(["program", "down", "--steps", "3"], exit=False)
+    assert seen == [3]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (Error("it broke", hint="mend it"), 1, ["error: it broke", "next: mend it"]),
+        (ConfigurationError("bad file", problems=("a: no", "b: no")), 10, ["error: bad file", "- a: no", "- b: no"]),
+        (PreflightError("refused", problems=("dirty",)), 17, ["error: refused", "- dirty"]),
+    ],
+)
+def test_an_error_ends_with_its_exit_code_and_says_what_and_next(
+    error: Error, code: int, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @act()
+    def failing() -> None:
+        raise error
+
+    with pytest.raises(Exit) as ended:
+        failing(Context())
+    assert ended.value.code == code
+    shown = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert shown == lines
+
+
+def test_debug_shows_the_error_itself(caplog: pytest.LogCaptureFixture) -> None:
+    @act()
+    def failing() -> None:
+        raise ConfigurationError("bad file")
+
+    with caplog.at_level(logging.DEBUG, logger="invoke"), pytest.raises(ConfigurationError):
+        failing(Context())
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    @act()
+    def slow() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Exit) as ended:
+        slow(Context())
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_confirmation_is_refused_where_nobody_can_be_asked() -> None:
+    with pytest.raises(Error) as refused:
+        confirm("Deploy?", auto_confirm=False)
+    assert refused.value.exit_code == 16
+    assert refused.value.hint == "pass --auto-confirm to say yes"
+
+
+def test_auto_confirm_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    confirm("Deploy?", auto_confirm=True)
+    assert capsys.readouterr().err == ""
+
+
+def _acts() -> list[str]:
+    return sorted(namespace.task_names)
+
+
+@pytest.mark.parametrize("name", _acts())
+def test_every_act_explains_itself_and_each_of_its_options(name: str) -> None:
+    task = namespace[name]
+    assert task.__doc__, f"{name} has no docstring"
+    assert task.__doc__.split("\n")[0].endswith((".", "?")), f"{name}: the first line is one sentence"
+    undocumented = {argument.name for argument in task.get_arguments() if not argument.help}
+    assert undocumented == set(), f"{name}: options without help"
+
+
+@pytest.mark.parametrize("name", _acts())
+def test_no_act_has_pre_or_post_tasks(name: str) -> None:
+    assert list(namespace[name].pre) == []
+    assert list(namespace[name].post) == []
