@@ -95,7 +95,7 @@ def releases(env: str = "local", json: bool = False) -> None:
 
     loaded = config.load()
     environment = loaded.environment(env)
-    with _open(loaded, environment) as target:
+    with _open(loaded, environment, start=False) as target:
         found = deploying.read_releases(target.deployments())
     if json:
         _output.result_json([dataclasses.asdict(release) for release in found])
@@ -156,11 +156,13 @@ def verify(env: str = "local", url: str = "", digest: str = "", json: bool = Fal
         _output.status("note", "no deploy is on record here, so any digest was accepted; --digest asks for one")
 
 
-def _open(loaded: "Config", environment: "EnvironmentConfig") -> "contextlib.AbstractContextManager[Target]":
+def _open(
+    loaded: "Config", environment: "EnvironmentConfig", *, start: bool = True
+) -> "contextlib.AbstractContextManager[Target]":
     from fairlead import deploy as deploying
 
     if environment.platform == "local":
-        return deploying.open_local(loaded)
+        return deploying.open_local(loaded, start=start)
     return deploying.open_railway(loaded, environment)
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from fairlead import bundle, config, deploy
 from fairlead.config import Config
+from fairlead.deploy import rollout
 from fairlead.exceptions import (
     ApprovalError,
     AuthenticationError,
@@ -149,8 +150,8 @@ def urls(platform: ScriptedPlatform) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy, "_REPLACED_IN", 0.3)
-    monkeypatch.setattr(deploy, "_CONFIRMED_IN", 2.0)
+    monkeypatch.setattr(rollout, "_REPLACED_IN", 0.3)
+    monkeypatch.setattr(rollout, "_CONFIRMED_IN", 2.0)
 
 
 Deploy = Callable[..., deploy.Outcome]
@@ -252,7 +253,9 @@ def test_a_deployment_that_does_not_succeed_ends_with_13_while_the_earlier_relea
     assert "the earlier release still serves" in failed.value.message
 
 
-def test_a_deployment_that_never_ends_is_given_up_at_the_deadline(run: Deploy, platform: ScriptedPlatform, shop: Path) -> None:
+def test_a_deployment_that_never_ends_is_given_up_at_the_deadline(
+    run: Deploy, platform: ScriptedPlatform, shop: Path
+) -> None:
     (shop / "pyproject.toml").write_text(PYPROJECT.replace("timeout = 5.0", "timeout = 0.5"), "utf-8")
     _serve_an_earlier_release(platform)
     platform.script = ("BUILDING",)

@@ -1,43 +1,30 @@
-"""Deploys: preflight, bundle, lock, upload, follow, verify, record. Knows no HTTP and no SQL; composes what does.
+"""The deploy itself, step by step, and what still serves when a step fails.
 
 Success is claimed only when the platform says SUCCESS and the public URL serves the digest that was built, several
 times in a row. Whatever fails, the last thing a deploy does is to find out whether the earlier release still serves.
 """
 
 import contextlib
-import fcntl
-import json
-import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from fairlead import build, bundle, migrations
 from fairlead._output import redact
 from fairlead._polling import wait_until
 from fairlead.bundle import Bundle
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.exceptions import (
-    ApprovalError,
-    ConfigurationError,
-    DeployError,
-    Error,
-    LockedError,
-    MigrationError,
-    PlatformError,
-    PreflightError,
-    UnsafeDeployError,
-)
+from fairlead.deploy.lock import hold_lock
+from fairlead.deploy.preflight import plan
+from fairlead.deploy.releases import Release, find_serving, next_number
+from fairlead.deploy.target import Target
+from fairlead.exceptions import ApprovalError, DeployError, Error, PlatformError, PreflightError, UnsafeDeployError
 from fairlead.history import Event, History
-from fairlead.railway import Deployment, DeploymentStatus, LogLine, RailwayClient
+from fairlead.railway import Deployment, LogLine
 from fairlead.verification import Probe, Report, Verdict, wait_for_release
 
-_MARK = "fairlead"
 #: How long, in seconds, the public URL may take to show the new release, and how long it may show the one before.
 _CONFIRMED_IN = 30.0
 _REPLACED_IN = 5.0
@@ -60,41 +47,6 @@ class Reporter(Protocol):
 
     def uploaded(self, sent: int, total: int) -> None:
         """Say how many bytes of the bundle were sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a deploy goes: the platform's client, the ids it needs, and the URL that the public sees."""
-
-    client: RailwayClient
-    project_id: str
-    environment_id: str
-    service_id: str
-    public_url: str
-    notes: tuple[str, ...] = ()
-
-    def deployments(self) -> tuple[Deployment, ...]:
-        """Fetch the latest deployments, newest first."""
-        return self.client.fetch_deployments(
-            project_id=self.project_id, environment_id=self.environment_id, service_id=self.service_id
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One bundle deployed to one environment."""
-
-    number: int
-    digest: str
-    version: str
-    revision: str
-    deployment_id: str = ""
-    status: str = ""
-    created_at: str = ""
-
-    def to_message(self) -> str:
-        """Render the text that the platform keeps with the deployment."""
-        return f"{_MARK} release={self.number} digest={self.digest} version={self.version} revision={self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +85,6 @@ class _Clock:
         return round(time.monotonic() - self.started, 3)
 
 
-def plan(config: Config, environment: EnvironmentConfig, *, from_dirty: bool = False) -> tuple[Bundle, tuple[str, ...]]:
-    """Make the bundle that a deploy would send and collect every reason not to send it.
-
-    Touches nothing and asks nobody. Raises `PreflightError` when there is no bundle to speak of.
-    """
-    info = build.collect(config.root, name=config.name, version=config.version, environ=config.environ)
-    problems: list[str] = []
-    try:
-        made = bundle.make_bundle(config, info)
-    except PreflightError as error:
-        made, problems = Bundle((), info), list(error.problems)
-    try:
-        if not migrations.load_migrations(config.migrations.directory):
-            problems.append(f"{config.migrations.directory} holds no migration")
-    except MigrationError as error:
-        problems.append(error.message)
-    if environment.branch and info.branch != environment.branch:
-        problems.append(f"{environment.name} is deployed from branch {environment.branch}, and this is {info.branch}")
-    if info.dirty and environment.platform != "local" and not from_dirty:
-        problems.append("the tree has uncommitted changes; commit them, or pass --from-dirty to deploy them marked so")
-    return made, tuple(problems)
-
-
 def deploy(
     config: Config,
     environment: EnvironmentConfig,
@@ -181,7 +110,7 @@ def deploy(
             hint = "answer the question on a terminal, or pass --auto-confirm"
             raise ApprovalError(f"a deploy to {environment.name} needs approval", hint=hint)
         detail.append(f"{len(made.entries)} files, {made.info.title}")
-    with _locked(config, environment), contextlib.ExitStack() as stack:
+    with hold_lock(config, environment), contextlib.ExitStack() as stack:
         with clock.step("platform") as detail:
             target = stack.enter_context(open_target())
             detail.append(target.public_url)
@@ -202,7 +131,7 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
     before = _look(config, target, confirmations=1, timeout=2.0)
     if serving is not None and serving.digest == made.digest == before.digest and before.verdict is Verdict.HEALTHY:
         return Outcome(serving, target.public_url, False, clock.steps, clock.seconds, target.notes)
-    release = Release(_next_number(known), made.digest, made.info.version, made.info.revision)
+    release = Release(next_number(known), made.digest, made.info.version, made.info.revision)
     with clock.step("upload") as detail:
         deployment_id = _upload(target, made, release, clock.reporter, detail)
     try:
@@ -257,10 +186,10 @@ def _follow(config: Config, target: Target, deployment_id: str, reporter: Report
     )
     if deployment.status.is_success:
         return deployment
-    said = f": {deployment.diagnosis}" if deployment.diagnosis else ""
-    raise DeployError(
-        f"the deployment ended as {deployment.status}{said}", hint="invoke platform.logs shows what it printed"
-    )
+    why, _, advice = (deployment.diagnosis or "").partition("; next: ")
+    said = f": {why}" if why else ""
+    hint = advice or "look at the platform's log of this deployment"
+    raise DeployError(f"the deployment ended as {deployment.status}{said}", hint=hint)
 
 
 def _confirm(config: Config, target: Target, digest: str) -> None:
@@ -308,71 +237,6 @@ def _look(config: Config, target: Target, *, digest: str | None = None, confirma
     )
 
 
-def read_releases(deployments: tuple[Deployment, ...]) -> tuple[Release, ...]:
-    """Read the releases among a platform's deployments, in their order; what Fairlead did not make is left out."""
-    return tuple(release for deployment in deployments if (release := _read_release(deployment)) is not None)
-
-
-def _read_release(deployment: Deployment) -> Release | None:
-    words = (deployment.message or "").split()
-    if not words or words[0] != _MARK:
-        return None
-    facts = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    if not facts.get("release", "").isdigit():
-        return None
-    return Release(
-        number=int(facts["release"]),
-        digest=facts.get("digest", ""),
-        version=facts.get("version", ""),
-        revision=facts.get("revision", ""),
-        deployment_id=deployment.id,
-        status=str(deployment.status),
-        created_at=deployment.created_at.isoformat(timespec="seconds"),
-    )
-
-
-def find_serving(deployments: tuple[Deployment, ...]) -> Release | None:
-    """Return the newest release that the platform says is serving."""
-    return next((one for one in read_releases(deployments) if one.status == DeploymentStatus.SUCCESS), None)
-
-
-def _next_number(deployments: tuple[Deployment, ...]) -> int:
-    """Return the number after the newest release that once served; a deployment that failed uses none up."""
-    served = {"SUCCESS", "REMOVED", "REMOVING", "SLEEPING", "CRASHED"}
-    return 1 + max((one.number for one in read_releases(deployments) if one.status in served), default=0)
-
-
-@contextlib.contextmanager
-def _locked(config: Config, environment: EnvironmentConfig) -> Iterator[None]:
-    """Hold the environment's deploy lock; it goes with the process, however that ends."""
-    file = config.state_dir / "locks" / f"{environment.name}.lock"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        hint = "free some space or mend the folder's permissions"
-        raise PlatformError(f"the deploy lock {file} cannot be made: {error.strerror}", hint=hint) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked_by(environment, os.pread(handle, 4096, 0)) from None
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime("%H:%M:%S UTC")}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(owner).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _locked_by(environment: EnvironmentConfig, text: bytes) -> LockedError:
-    owner: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):
-        owner = json.loads(text)
-    who = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
-    return LockedError(f"{environment.name} is being deployed by {who}", hint="wait for it to end, then run this again")
-
-
 def _record(
     config: Config,
     environment: EnvironmentConfig,
@@ -401,43 +265,3 @@ def _record(
             detail=redact(str(error)) if error is not None else None,
         )
     )
-
-
-@contextlib.contextmanager
-def open_railway(config: Config, environment: EnvironmentConfig) -> Iterator[Target]:
-    """Open the Railway environment that `environment` names, with the token from its variable."""
-    variable = environment.token_env or "RAILWAY_TOKEN"
-    token = config.environ.get(variable)
-    if not token:
-        raise ConfigurationError(f"{variable} is not set", hint=f"set it to a project token of {environment.name}")
-    if not environment.url:
-        where = f"tool.fairlead.environments.{environment.name}.url"
-        raise ConfigurationError(f"{where} is missing", hint="a deploy is verified at its public URL")
-    with RailwayClient(token) as client:
-        scope = client.fetch_project_token()
-        name = environment.services.get("web") or config.name
-        service = next((one for one in scope.services if name in {one.name, one.id}), None)
-        if service is None:
-            known = ", ".join(sorted(one.name for one in scope.services)) or "none"
-            hint = f"name one in [tool.fairlead.environments.{environment.name}] services; the project has: {known}"
-            raise PlatformError(f"project {scope.project_name} has no service {name!r}", hint=hint)
-        yield Target(client, scope.project_id, scope.environment_id, service.id, environment.url)
-
-
-@contextlib.contextmanager
-def open_local(config: Config, *, start: bool = True) -> Iterator[Target]:
-    """Open the local platform; started if it does not run, or with `start` off refused with `PlatformError`."""
-    from fairlead import localplatform
-
-    endpoint = localplatform.start(config) if start else localplatform.find(config)
-    if endpoint is None:
-        raise PlatformError(
-            "the local platform is not running", hint="invoke platform.up, or invoke deploy --env local"
-        )
-    notes = []
-    if endpoint.port != endpoint.wanted_port:
-        notes.append(f"port {endpoint.wanted_port} is taken by another program; serving on {endpoint.port} instead")
-    with RailwayClient(endpoint.token, url=endpoint.api_url) as client:
-        yield Target(
-            client, endpoint.project_id, endpoint.environment_id, endpoint.service_id, endpoint.public_url, tuple(notes)
-        )
