@@ -23,7 +23,7 @@ _LONGEST_LOCATION = 200
 
 #: For errors that the framework raises: code, what happened, what to do.
 _BY_STATUS: Mapping[int, tuple[str, str, str]] = {
-    400: ("bad_request", "The request could not be read.", "Send a well-formed request."),
+    400: ("malformed_json", "The body is not valid JSON.", "Send well-formed JSON in UTF-8."),
     401: ("not_authenticated", "This needs a valid access token.", "Log in at /api/auth/login and send the token."),
     403: ("forbidden", "This account may not do that.", "Ask the owner of the business."),
     404: ("not_found", "There is nothing at this address.", "Check the address."),
@@ -116,8 +116,7 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     assert isinstance(error, RequestValidationError)  # noqa: S101  (narrows the type: registered for this class alone)
     items = error.errors()
     if any(item["type"] == "json_invalid" for item in items):
-        malformed = ApiError(400, "malformed_json", "The body is not valid JSON.", action="Send well-formed JSON.")
-        return problem(malformed, instance=request.url.path)
+        return await _on_http_exception(request, HTTPException(400))
     # Only location, code and message go back: the input may hold a password.
     errors = [
         {"location": _locate(item["loc"]), "code": item["type"], "message": item["msg"].removeprefix("Value error, ")}
