@@ -48,7 +48,8 @@ def run(
     """Run a command to its end.
 
     `env` replaces the environment whole when given. `timeout` is in seconds; past it the command's whole process
-    group is killed. Without `capture` its output goes to the terminal. Raises `CommandError` when the command is not
+    group is killed. Without `capture` its output goes to the terminal, and it stays in the caller's group so that
+    Ctrl-C reaches it: past `timeout` the command alone is killed. Raises `CommandError` when the command is not
     installed, takes too long, or, with `check`, exits with anything but 0.
     """
     command = [os.fspath(part) for part in argv]
@@ -70,10 +71,10 @@ def run(
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        _end(child, group=capture)
+        _abandon(child, group=capture)
         raise CommandError(f"`{shlex.join(command)}` did not end within {timeout:g} s and was killed") from error
     except BaseException:
-        _end(child, group=capture)
+        _abandon(child, group=capture)
         raise
     done = Completed(tuple(command), child.returncode, stdout or "", stderr or "")
     if check and done.returncode != 0:
@@ -131,6 +132,14 @@ def terminate(child: subprocess.Popen[bytes], *, grace: float, first: signal.Sig
     return child.returncode
 
 
+def _abandon(child: "subprocess.Popen[str]", *, group: bool) -> None:
+    _end(child, group=group)
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):  # what is left to write has no reader any more
+                stream.close()
+
+
 def _end(child: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: bool) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if group:
@@ -143,12 +152,10 @@ def _end(child: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: boo
 def _not_started(command: str, cwd: Path | None, error: OSError) -> CommandError:
     if cwd is not None and not cwd.is_dir():
         return CommandError(f"{command} cannot run in {cwd}: there is no such folder")
-    if not isinstance(error, FileNotFoundError):
-        return CommandError(f"{command} cannot be executed: {error.strerror}")
     known = shutil.which(command)
-    why = (
-        f"{command} is not installed or not on PATH"
-        if known is None
-        else f"{known} names an interpreter that is missing"
-    )
+    # A folder on PATH that may not be searched makes "permission denied" of a command that is nowhere.
+    missing = known is None and (isinstance(error, FileNotFoundError) or os.sep not in command)
+    if not missing and not isinstance(error, FileNotFoundError):
+        return CommandError(f"{command} cannot be executed: {error.strerror}")
+    why = f"{command} is not installed or not on PATH" if missing else f"{known} names an interpreter that is missing"
     return CommandError(why, hint="python3 -m pip install -r requirements.txt")

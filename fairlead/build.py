@@ -56,16 +56,19 @@ class BuildInfo:
 def parse(text: str) -> BuildInfo:
     """Read the content of build-info.json; raise `ConfigurationError` when it is not one."""
     try:
-        facts: dict[str, Any] = json.loads(text)
-        known = {field.name: facts[field.name] for field in dataclasses.fields(BuildInfo)}
-        wrong = [name for name, value in known.items() if not isinstance(value, bool if name == "dirty" else str)]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)} of the wrong type")
-        return BuildInfo(**known)
-    except (ValueError, TypeError, KeyError) as error:
+        facts = json.loads(text)
+        return BuildInfo(**{field.name: _fact(facts, field.name) for field in dataclasses.fields(BuildInfo)})
+    except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"{FILE} is not what a build writes: {error}", hint="build the bundle again: invoke build"
         ) from None
+
+
+def _fact(facts: Any, name: str) -> Any:
+    expected = bool if name == "dirty" else str
+    if not isinstance(facts, dict) or not isinstance(facts.get(name), expected):
+        raise ValueError(f"{name} is missing or of the wrong type")
+    return facts[name]
 
 
 def collect(

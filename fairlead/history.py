@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,7 @@ class History:
                 if end:
                     file.seek(end - 1)
                     data = data if file.read(1) == b"\n" else b"\n" + data
-                if file.write(data) != len(data):
-                    file.truncate(end)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                _write_whole(file, data, end=end)
         except OSError as error:
             raise Error(
                 f"the history {self.file} cannot be written: {error.strerror}",
@@ -83,6 +82,12 @@ class History:
             if event.name == name and event.environment == environment and verdict in {None, event.verdict}:
                 return event
         return None
+
+
+def _write_whole(file: FileIO, data: bytes, *, end: int) -> None:
+    if file.write(data) != len(data):
+        file.truncate(end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _parse(line: str) -> Event | None:

@@ -20,7 +20,15 @@ from fairlead.deploy.lock import hold_lock
 from fairlead.deploy.preflight import plan
 from fairlead.deploy.releases import Release, find_serving, next_number
 from fairlead.deploy.target import Target
-from fairlead.exceptions import ApprovalError, DeployError, Error, PlatformError, PreflightError, UnsafeDeployError
+from fairlead.exceptions import (
+    ApprovalError,
+    AuthenticationError,
+    DeployError,
+    Error,
+    PlatformError,
+    PreflightError,
+    UnsafeDeployError,
+)
 from fairlead.history import Event, History
 from fairlead.railway import Deployment, LogLine
 from fairlead.verification import Probe, Report, Verdict, wait_for_release
@@ -28,6 +36,8 @@ from fairlead.verification import Probe, Report, Verdict, wait_for_release
 #: How long, in seconds, the public URL may take to show the new release, and how long it may show the one before.
 _CONFIRMED_IN = 30.0
 _REPLACED_IN = 5.0
+#: How long, in seconds, the platform may not answer while a deployment is followed.
+_SILENT_FOR = 30.0
 
 
 class Reporter(Protocol):
@@ -170,10 +180,23 @@ def _follow(config: Config, target: Target, deployment_id: str, reporter: Report
     client = target.client
     tails = [_Tail(deployment_id, fetch, reporter) for fetch in (client.fetch_build_logs, client.fetch_deployment_logs)]
 
-    def ended(remaining: float) -> Deployment | None:  # noqa: ARG001 - the client bounds its own calls
-        deployment = client.fetch_deployment(deployment_id)
+    heard = time.monotonic()
+
+    def ended(remaining: float) -> Deployment | None:
+        nonlocal heard
         for tail in tails:
-            tail.show()
+            # What a release prints is worth seeing, and no reason to give up its deploy.
+            with contextlib.suppress(PlatformError):
+                tail.show()
+        try:
+            deployment = client.fetch_deployment(deployment_id)
+        except AuthenticationError:
+            raise
+        except PlatformError:
+            if remaining <= 0 or time.monotonic() - heard > _SILENT_FOR:
+                raise
+            return None
+        heard = time.monotonic()
         return deployment if deployment.status.is_terminal or deployment.status.needs_approval else None
 
     deployment = wait_until(

@@ -36,7 +36,7 @@ def open_railway(config: Config, environment: EnvironmentConfig) -> Iterator[Tar
         raise ConfigurationError(f"{environment.name} cannot be reached", problems=tuple(missing))
     token = config.environ[_token_variable(environment)]
     redact.register(token)
-    with RailwayClient(token) as client:
+    with RailwayClient(token, token_env=_token_variable(environment)) as client:
         scope = client.fetch_project_token()
         name = environment.services.get("web") or config.name
         service = next((one for one in scope.services if name in {one.name, one.id}), None)

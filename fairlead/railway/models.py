@@ -46,6 +46,10 @@ class DeploymentStatus(StrEnum):
         unknown._value_ = value
         return unknown
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type["DeploymentStatus"], tuple[str]]:
+        # Early releases of Python 3.11 pickle a member by its name, which an unknown value does not have.
+        return DeploymentStatus, (self.value,)
+
     @property
     def is_known(self) -> bool:
         """Whether this is one of the 13 values."""

@@ -1,6 +1,7 @@
 """`serve`: the backend with reload, for writing code against."""
 
 import os
+from pathlib import Path
 
 from fairlead import _output
 from fairlead.tasks._act import act
@@ -18,7 +19,17 @@ def serve(port: int = 0) -> None:
     environ = {**loaded.environ, **localplatform.release_environment(loaded), "DATABASE_URL": endpoint.database_url}
     _output.status("note", "applying migrations")
     run([python, "-m", "fairlead", "migrate"], cwd=loaded.root, env=environ, capture=False)
-    command = [python, "-m", "uvicorn", loaded.app, "--reload", "--host", "127.0.0.1", "--port", str(port)]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "uvicorn",
+        loaded.app,
+        "--reload",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     _output.status("note", f"serving {loaded.backend}{os.sep} with reload")
     run(command, cwd=loaded.backend, env=environ, capture=False, check=False)
 

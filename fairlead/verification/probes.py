@@ -4,10 +4,14 @@ A probe says whether the service can be reached at all, which is not the same as
 connection and a 503 lead to different verdicts.
 """
 
+import contextlib
+import json
+import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fairlead._http import make_client
 from fairlead._polling import wait_until
@@ -18,6 +22,11 @@ if TYPE_CHECKING:
     import httpx
 
 _LARGEST_BODY = 1_000_000
+_LONGEST_ASK = 10.0
+_SHORTEST_ASK = 0.05
+
+# A new connection each time: one kept open may lead to the release before.
+_HEADERS = {"Cache-Control": "no-cache", "Connection": "close"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +61,80 @@ class Answer:
 
 
 def ask(client: "httpx.Client", probe: Probe, *, timeout: float) -> Answer:
-    """Ask one probe; `timeout` is in seconds and bounds the whole exchange, however slowly the answer drips in."""
+    """Ask one probe on a connection of its own.
+
+    `timeout` is in seconds and bounds the whole exchange, however slowly head or body drip in.
+    """
     import httpx
 
     started = time.monotonic()
+    response: httpx.Response | None = None
+    late = False
 
-    def spent() -> float:
-        return time.monotonic() - started
+    def answer(problem: str) -> Answer:
+        # Once the head has come the service was reached, whatever becomes of the body.
+        status = None if response is None else response.status_code
+        return Answer(probe, response is not None, time.monotonic() - started, status, problem=problem)
 
-    def answer(*, reached: bool, problem: str, status: int | None = None) -> Answer:
-        return Answer(probe, reached, spent(), status, problem=problem)
+    with _Deadline(timeout) as deadline:
+        request = client.build_request("GET", probe.path, headers=_HEADERS, timeout=timeout)
+        request.extensions["trace"] = deadline.watch
+        content = bytearray()
+        try:
+            response = client.send(request, stream=True)
+            with contextlib.closing(response):
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > _LARGEST_BODY:
+                        return answer("its answer is larger than a probe's can be")
+        except (httpx.HTTPError, UnicodeError, OverflowError) as error:  # the last two: no such host name, no such port
+            late = deadline.passed or isinstance(error, httpx.TimeoutException)
+            if not late:
+                return answer(f"no answer ({_reason(error)})" if response is None else "its answer cannot be read")
+    if response is None or late or deadline.passed:
+        what = "no answer" if response is None else "its answer was not complete"
+        return answer(f"{what} within {timeout:g} s")
+    return _read(probe, response, bytes(content), time.monotonic() - started)
 
-    try:
-        with client.stream("GET", probe.path, timeout=timeout, headers={"Cache-Control": "no-cache"}) as response:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if spent() > timeout:
-                    return answer(
-                        reached=True,
-                        problem=f"its answer was not complete within {timeout:g} s",
-                        status=response.status_code,
-                    )
-                if len(content) > _LARGEST_BODY:
-                    return answer(
-                        reached=True, problem="its answer is larger than a probe's can be", status=response.status_code
-                    )
-    except httpx.TimeoutException:
-        return answer(reached=False, problem=f"no answer within {timeout:g} s")
-    except httpx.HTTPError as error:
-        return answer(reached=False, problem=f"no answer ({_reason(error)})")
-    return _read(probe, response, bytes(content), spent())
+
+class _Deadline:
+    """Shuts down the connection of one request when its time is over: httpx bounds each read, not their sum."""
+
+    def __init__(self, timeout: float) -> None:
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(timeout, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note the connection that httpx opens; called by it as the request's `trace`."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket")
+            if self.passed:
+                self._end()
+
+    def _end(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self.passed = True
+            if self._socket is not None:
+                # The plain socket's method: a TLS socket's own would change it under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _read(probe: Probe, response: "httpx.Response", content: bytes, seconds: float) -> Answer:
-    import json
-
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if response.status_code != 200:
         return Answer(
@@ -135,20 +179,26 @@ def wait_for_release(
     """Ask every probe at `url` until `confirmations` rounds in a row are healthy and serve `digest`.
 
     `timeout` is in seconds and bounds everything. Answers are taken as final once they were not healthy for `patience`
-    seconds; the report of the last round is returned, never a healthy one that was not confirmed.
+    seconds on end; the report of the last round is returned, never a healthy one that was not confirmed.
     """
     rounds: list[Report] = []
-    started = time.monotonic()
+    deadline = time.monotonic() + timeout
+    last_well = time.monotonic()
     with make_client(url, timeout=timeout, transport=transport) as client:
 
-        def confirm(remaining: float) -> Report | None:
-            answers = [ask(client, probe, timeout=max(min(remaining, 10.0), 0.05)) for probe in probes]
+        def ask_in_time(probe: Probe) -> Answer:
+            return ask(client, probe, timeout=max(min(deadline - time.monotonic(), _LONGEST_ASK), _SHORTEST_ASK))
+
+        def confirm(_: float) -> Report | None:
+            nonlocal last_well
+            answers = [ask_in_time(probe) for probe in probes]
             report = judge(answers, digest=digest)
             if on_report is not None:
                 on_report(report)
             rounds.append(report)
             if report.verdict is not Verdict.HEALTHY:
-                return report if time.monotonic() - started >= patience else None
+                return report if time.monotonic() - last_well >= patience else None
+            last_well = time.monotonic()
             recent = rounds[-confirmations:]
             confirmed = len(recent) == confirmations and all(one.verdict is Verdict.HEALTHY for one in recent)
             return report if confirmed else None

@@ -357,14 +357,15 @@ def test_every_reason_is_listed_at_once(project: Config) -> None:
 
 
 def test_toolkit_goes_along_with_a_configuration_that_loads(tmp_path: Path) -> None:
-    more = "version = 'a\"b\\\\c'\nhealth-path = '/up\"'\nmigrations.directory = 'backend/data base'"
+    more = "version = 'a\"b\\c'\nhealth-path = '/up\"'\nmigrations.directory = 'backend/data base'"
     loaded = make_project(tmp_path / "project", toolkit=True, more=more)
     archive = tmp_path / "bundle.tar.gz"
     made = make_bundle(loaded, INFO)
     made.write(archive)
     release = tmp_path / "release"
-    with tarfile.open(archive) as tar:
-        tar.extractall(release, filter="data")
+    for entry in read_entries(archive):
+        (release / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        (release / entry.path).write_bytes(entry.content)
     inside = config.load(release, environ={})
     assert (inside.name, inside.version, inside.health_path) == ("maya", 'a"b\\c', '/up"')
     assert inside.backend.resolve() == release.resolve()

@@ -342,7 +342,7 @@ def test_every_problem_is_reported_at_once(load: Load, tmp_path: Path) -> None:
 
 
 def test_single_problem_is_counted_in_the_singular(load: Load) -> None:
-    with pytest.raises(ConfigurationError, match="^1 problem in the configuration"):
+    with pytest.raises(ConfigurationError, match=r"^1 problem in the configuration"):
         load("[tool.fairlead]\nnme = 'x'\n")
 
 

@@ -33,6 +33,17 @@ def test_missing_command_is_named_with_what_to_do(start) -> None:
 
 
 @START
+def test_file_on_path_that_is_no_command_does_not_count_as_installed(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no-such-command-of-fairlead").write_text("")
+    (tmp_path / "no-such-command-of-fairlead").chmod(0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CommandError, match="is not installed or not on PATH"):
+        start(["no-such-command-of-fairlead"])
+
+
+@START
 def test_missing_folder_is_not_taken_for_a_missing_command(start, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="there is no such folder") as caught:
         start(["git", "--version"], cwd=tmp_path / "gone")

@@ -223,11 +223,16 @@ def hang(connection: socket.socket, _number: int, over: threading.Event) -> None
     over.wait(GENEROUS)
 
 
+def drip(connection: socket.socket, piece: bytes, over: threading.Event) -> None:
+    end = time.monotonic() + GENEROUS / 2
+    while time.monotonic() < end and not over.wait(0.02):
+        connection.sendall(piece)
+
+
 def drip_headers(connection: socket.socket, _number: int, over: threading.Event) -> None:
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    while not over.wait(0.02):
-        connection.sendall(b"x")
+    drip(connection, b"x", over)
 
 
 def drip_headers_later(connection: socket.socket, number: int, over: threading.Event) -> None:
@@ -239,8 +244,7 @@ def drip_headers_later(connection: socket.socket, number: int, over: threading.E
 def drip_body(connection: socket.socket, _number: int, over: threading.Event) -> None:
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    while not over.wait(0.02):
-        connection.sendall(b" ")
+    drip(connection, b" ", over)
 
 
 @pytest.mark.parametrize("behaviour", [hang, drip_headers, drip_body])
