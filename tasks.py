@@ -11,7 +11,9 @@ def create_user(email: str, business: str) -> None:
     from fairlead.exceptions import CommandError
 
     command = ["python", "-m", "app.create_user", "--email", email, "--business", business]
-    code = localplatform.run_in_release(config.load(), command)
+    loaded = config.load()
+    password = {name: value for name, value in loaded.environ.items() if name == "MAYA_PASSWORD"}
+    code = localplatform.run_in_release(loaded, command, variables=password)
     if code != 0:
         raise CommandError(f"the user was not created (exit code {code})", hint="the lines above say why")
 

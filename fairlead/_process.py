@@ -18,6 +18,7 @@ from typing import IO
 from fairlead.exceptions import CommandError
 
 _OUTPUT_TAIL = 4000
+_INTERRUPT_GRACE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,19 @@ def run(
     """Run a command to its end.
 
     `env` replaces the environment whole when given. `timeout` is in seconds; past it the command's whole process
-    group is killed. Without `capture` its output goes to the terminal, and it stays in the caller's group so that
-    Ctrl-C reaches it: past `timeout` the command alone is killed. Raises `CommandError` when the command is not
+    group is killed. Without `capture` it has the caller's terminal, and stays in the caller's group so that Ctrl-C
+    reaches it and it can end in its own way; past `timeout` the command alone is killed. Raises `CommandError` when the command is not
     installed, takes too long, or, with `check`, exits with anything but 0.
     """
     command = [os.fspath(part) for part in argv]
     pipe = subprocess.PIPE if capture else None
+    unasked = subprocess.DEVNULL if capture else None
     try:
         child = subprocess.Popen(
             command,
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=unasked if stdin is None else subprocess.PIPE,
             stdout=pipe,
             stderr=pipe,
             text=True,
@@ -74,6 +76,10 @@ def run(
         _abandon(child, group=capture)
         raise CommandError(f"`{shlex.join(command)}` did not end within {timeout:g} s and was killed") from error
     except BaseException:
+        if not capture:
+            # A Ctrl-C on the terminal reached the child too: let it end in its own way.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_INTERRUPT_GRACE)
         _abandon(child, group=capture)
         raise
     done = Completed(tuple(command), child.returncode, stdout or "", stderr or "")

@@ -18,10 +18,10 @@ from fairlead.localplatform.store import Store
 _NAME = "local"
 
 
-def run_in_release(config: Config, argv: Sequence[str]) -> int:
+def run_in_release(config: Config, argv: Sequence[str], *, variables: Mapping[str, str] | None = None) -> int:
     """Run a command in the folder, the environment and with the variables of the release that serves.
 
-    It has the terminal of the caller. Returns its exit code; raises `PlatformError` when nothing serves.
+    It has the terminal of the caller, and `variables` besides. Returns its exit code; raises `PlatformError` when nothing serves.
     """
     directory = platform_directory(config)
     state = read_running_state(directory)
@@ -29,12 +29,12 @@ def run_in_release(config: Config, argv: Sequence[str]) -> int:
         raise PlatformError("the local platform is not running", hint="invoke deploy --env local")
     with contextlib.closing(Store(directory)) as store:
         active = store.active
+        environment = None if active is None else store.environment(active)
     folder = directory / "releases" / (active or "none")
-    if active is None or not folder.is_dir():
+    if active is None or environment is None or not folder.is_dir():
         raise PlatformError("no release is serving", hint="invoke deploy --env local")
-    environment = Environments(directory / "environments").path(folder / releases.LOCK)
-    variables = _make_variables(config, state.endpoint, deployment_id=active, environment=environment)
-    return _process.run(argv, cwd=folder, env=variables, check=False, capture=False).returncode
+    own = _make_variables(config, state.endpoint, deployment_id=active, environment=environment)
+    return _process.run(argv, cwd=folder, env={**own, **(variables or {})}, check=False, capture=False).returncode
 
 
 def prepare_environment(config: Config, lock: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fairlead.exceptions import MigrationError
 from fairlead.migrations.catalog import Difference, Snapshot, compare, take_snapshot
 from fairlead.migrations.files import Migration
-from fairlead.migrations.runner import Migrator
+from fairlead.migrations.runner import Migrator, refuse_unrunnable
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -49,6 +49,7 @@ def find_irreversible(
         raise MigrationError(
             "the database to verify migrations on is not empty", hint="give the address of a database made for this"
         )
+    refuse_unrunnable((m.down_file, m.down_sql) for m in migrations if m.down_file and m.down_sql)
     findings: list[str] = []
     before = start
     for index, migration in enumerate(migrations, 1):

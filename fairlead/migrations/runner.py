@@ -2,14 +2,20 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from fairlead.exceptions import MigrationError
 from fairlead.migrations.files import Migration, find_migration
-from fairlead.migrations.statements import Statement, find_transaction_control, locate, split_statements
+from fairlead.migrations.statements import (
+    Statement,
+    find_client_copies,
+    find_transaction_control,
+    locate,
+    split_statements,
+)
 from fairlead.migrations.table import Record, Status, Table, hold_lock, runner_name
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ class Migrator:
         with self._telling(), hold_lock(self._connection, wait=self._lock_wait):
             self._reset_session()
             planned = self._plan(self._table.read(), to)
-            _refuse_transaction_control((migration.file, migration.sql) for migration in planned)
+            refuse_unrunnable((migration.file, migration.sql) for migration in planned)
             if planned:
                 self._table.ensure()
             for index, migration in enumerate(planned, 1):
@@ -113,7 +119,7 @@ class Migrator:
         with self._telling(), hold_lock(self._connection, wait=self._lock_wait):
             self._reset_session()
             planned = self._plan_revert(self._table.read(), steps, to)
-            _refuse_transaction_control((m.down_file or m.file, m.down_sql or "") for m in planned)
+            refuse_unrunnable((m.down_file or m.file, m.down_sql or "") for m in planned)
             for index, migration in enumerate(planned, 1):
                 self._report(on_progress, Step("started", "revert", migration, index, len(planned)))
                 seconds = self._revert(migration)
@@ -191,8 +197,6 @@ class Migrator:
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 error = errors.error_from_result(result, encoding="utf-8")
                 raise _failure(file, text, error, done)
-            if result.status in {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}:
-                raise MigrationError(f"{file.name}: COPY from or to the client cannot be used in a migration")
         self._connection.execute("RESET ROLE")
 
     def _reset_session(self) -> None:
@@ -256,14 +260,16 @@ def _choose_reverts(
     return [record for record in newest_first if int(record.version) > last]
 
 
-def _refuse_transaction_control(texts: "Iterator[tuple[Path, str]]") -> None:
+def refuse_unrunnable(texts: "Iterable[tuple[Path, str]]") -> None:
+    """Raise `MigrationError` naming every statement that cannot be sent in a file which is one transaction."""
     problems = []
     for file, text in texts:
         for statement in find_transaction_control(text):
-            place = locate(text, statement.start)
-            problems.append(
-                f"{file.name}:{place.line}: {statement.text.strip()}; each file runs in one transaction already"
-            )
+            where = f"{file.name}:{locate(text, statement.start).line}"
+            problems.append(f"{where}: {statement.text.strip()}: each file runs in one transaction already")
+        for statement in find_client_copies(text):
+            where = f"{file.name}:{locate(text, statement.start).line}"
+            problems.append(f"{where}: COPY from or to the client, which there is none of: use INSERT")
     if problems:
         raise _refused(problems, hint="take these statements out")
 

@@ -4,6 +4,7 @@ Files are sent whole and never split by this. It says which statement of a file 
 ones would end the transaction that a migration runs in.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ def find_transaction_control(text: str) -> tuple[Statement, ...]:
     return tuple(statement for statement in split_statements(text) if _controls_transaction(statement.words))
 
 
+def find_client_copies(text: str) -> tuple[Statement, ...]:
+    """Return the statements in `text` that copy from or to the client's own streams."""
+    return tuple(statement for statement in split_statements(text) if _copies_streams(statement.words))
+
+
 def split_statements(text: str) -> Iterator[Statement]:
     """Yield the statements of `text` in order, without the semicolons between them."""
     start: int | None = None
@@ -95,6 +101,13 @@ def _controls_transaction(words: tuple[str, ...]) -> bool:
     if words[0] == "START":
         return words[1:2] == ("TRANSACTION",)
     return not (words[0] == "ROLLBACK" and "TO" in words[1:3])
+
+
+def _copies_streams(words: tuple[str, ...]) -> bool:
+    return words[:1] == ("COPY",) and any(
+        pair in {("FROM", "STDIN"), ("FROM", "STDOUT"), ("TO", "STDOUT"), ("TO", "STDIN")}
+        for pair in itertools.pairwise(words)
+    )
 
 
 def _body_depth(words: list[str], depth: int) -> int:

@@ -5,8 +5,9 @@ listen on loopback and a private socket only, ask for a password, and run as an 
 `ExternalServer` offers the same operations on a server that somebody else runs.
 """
 
+from fairlead.postgres.cluster import remove_data
 from fairlead.postgres.databases import Databases, ExternalServer
 from fairlead.postgres.server import Server
 from fairlead.postgres.temporary import temporary_server
 
-__all__ = ["Databases", "ExternalServer", "Server", "temporary_server"]
+__all__ = ["Databases", "ExternalServer", "Server", "remove_data", "temporary_server"]

@@ -15,6 +15,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,9 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 _POINTER = "location"
 _ORIGIN = "origin"
+_SOCKETS = "sockets"
+_SOCKET_PREFIX = "fairlead-"
+_SOCKET_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,25 @@ class Cluster:
         folder.mkdir(mode=0o700, exist_ok=True)
         give(folder, self.account)
         return folder
+
+    def make_socket_folder(self) -> Path:
+        """Make the private folder of the server's socket: in the home, or in /tmp where that path is too long."""
+        remove_sockets(self.home)
+        if len(os.fsencode(self.home / "socket" / ".s.PGSQL.65535.lock")) <= _SOCKET_LIMIT:
+            return self.make_folder("socket")
+        folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir="/tmp"))  # nosec B108 - a short path
+        (self.home / _SOCKETS).write_text(f"{folder}\n", "utf-8")
+        give(folder, self.account)
+        return folder
+
+
+def remove_sockets(home: Path) -> None:
+    """Remove the folder outside the home that its server's socket was in, if there was one."""
+    with contextlib.suppress(FileNotFoundError):
+        folder = Path((home / _SOCKETS).read_text("utf-8").strip())
+        if folder.name.startswith(_SOCKET_PREFIX) and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+        (home / _SOCKETS).unlink()
 
 
 def locate_cluster(directory: Path, account: Account | None, *, homes: Path = SHARED_HOMES) -> Cluster:
@@ -102,11 +125,31 @@ def sweep(homes: Path) -> None:
                 remove_cluster(home)
 
 
+def home_of(directory: Path) -> Path:
+    """Return where the cluster of the wanted `directory` lies, made already or not yet."""
+    try:
+        return Path((directory / _POINTER).read_text("utf-8").strip())
+    except FileNotFoundError:
+        return directory
+
+
+def remove_data(directory: Path) -> None:
+    """Remove the server of the wanted `directory` with all its data, wherever that lies.
+
+    A server left running by an owner that is gone is ended; one that has an owner raises `PlatformError`.
+    """
+    home = home_of(directory)
+    if home.is_dir():
+        remove_cluster(home)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def remove_cluster(home: Path) -> None:
     """Remove a cluster, ending a server left running on it; raise `PlatformError` when it has an owner."""
     lock = OwnerLock.acquire(home / LOCK_FILE)
     try:
         end_orphan(home / "data")
+        remove_sockets(home)
         shutil.rmtree(home)
     finally:
         lock.release()

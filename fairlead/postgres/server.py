@@ -5,10 +5,9 @@ import contextlib
 import errno
 import os
 import random
-import shutil
 import socket
 import subprocess
-import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -18,7 +17,15 @@ from fairlead._polling import wait_until
 from fairlead.exceptions import CommandError, DeadlineError, PlatformError
 from fairlead.postgres.account import pick_account
 from fairlead.postgres.binaries import Binaries, find_binaries
-from fairlead.postgres.cluster import ENVIRONMENT, USER, Cluster, failure, give, initialise, locate_cluster
+from fairlead.postgres.cluster import (
+    ENVIRONMENT,
+    USER,
+    Cluster,
+    failure,
+    initialise,
+    locate_cluster,
+    remove_sockets,
+)
 from fairlead.postgres.databases import Databases
 from fairlead.postgres.ownership import OwnerLock, end_orphan, read_pid, reap
 
@@ -27,7 +34,6 @@ STOP_TIMEOUT = 15.0
 
 _ATTEMPTS = 20
 _LOG_LIMIT = 5_000_000
-_SOCKET_LIMIT = 100
 #: Below the ports that the system hands out by itself, so that a choice stays free until the server takes it.
 _PORTS = range(20_000, 32_000)
 _PASSING = ("could not bind", "could not create any TCP/IP sockets", "pre-existing shared memory block")
@@ -44,7 +50,7 @@ class Server(Databases):
         self._lock = lock
         self._child: subprocess.Popen[bytes] | None = None
         self._sockets: Path | None = None
-        self._password = ""
+        self._password = ""  # nosec B105 - made when the cluster is
         self._owner = os.getpid()
 
     @classmethod
@@ -103,8 +109,7 @@ class Server(Databases):
         if self._child is not None:
             reap(self._child, grace=STOP_TIMEOUT)
             self._child = None
-        if self._sockets is not None and self._sockets.parent != self.home:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+        remove_sockets(self.home)
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -119,7 +124,7 @@ class Server(Databases):
         end_orphan(self._cluster.data)
         initialise(self._cluster, binaries, durable=durable)
         self._password = self._cluster.read_password()
-        self._sockets = self._make_socket_folder()
+        self._sockets = self._cluster.make_socket_folder()
         atexit.register(self.stop)
         remembered = self.home / "port"
         wanted = port or _read_port(remembered)
@@ -136,6 +141,7 @@ class Server(Databases):
                     f"port {port} on 127.0.0.1 is taken by another program", hint="choose another port, or 0 for any"
                 )
             wanted = port
+            time.sleep(0.05)  # the processes of a server that was killed notice it and go
         raise failure(f"PostgreSQL did not start in {self.home} at {_ATTEMPTS} attempts", said or "")
 
     def _launch(self, argv: list[str]) -> str | None:
@@ -179,13 +185,6 @@ class Server(Databases):
                 return True
         return None
 
-    def _make_socket_folder(self) -> Path:
-        if len(os.fsencode(self.home / "socket" / ".s.PGSQL.65535.lock")) <= _SOCKET_LIMIT:
-            return self._cluster.make_folder("socket")
-        folder = Path(tempfile.mkdtemp(prefix="fairlead-", dir="/tmp"))  # a short path everywhere
-        give(folder, self._cluster.account)
-        return folder
-
 
 def server_argv(binaries: Binaries, data: Path, port: int, sockets: Path, *, durable: bool) -> list[str]:
     """Build the command that runs the server: on loopback and a private socket, and nowhere else."""
@@ -219,7 +218,7 @@ def server_argv(binaries: Binaries, data: Path, port: int, sockets: Path, *, dur
 
 def choose_port() -> int:
     """Choose a port of 127.0.0.1 that is free now."""
-    for port in random.sample(_PORTS, 50):
+    for port in random.sample(_PORTS, 50):  # nosec B311 - a port is no secret
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fairlead.exceptions import PlatformError
-from fairlead.postgres.cluster import remove_cluster
+from fairlead.postgres.cluster import home_of, remove_data
 from fairlead.postgres.ownership import LOCK_FILE
 from fairlead.postgres.server import Server
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's memory file system; folders in it are made privately
+MEMORY = Path("/dev/shm")  # noqa: S108 # nosec B108 - the kernel's memory file system; folders in it are made privately
 NEEDED_MEMORY = 512 * 1024 * 1024
 
 
@@ -52,5 +52,5 @@ def sweep_leftovers(place: Path, prefix: str) -> None:
     """Remove the throw-away servers in `place` whose owner was killed, ending what still runs of them."""
     for folder in place.glob(f"{prefix}*"):
         with contextlib.suppress(OSError, PlatformError):
-            if folder.stat().st_uid == os.geteuid() and (folder / LOCK_FILE).exists():
-                remove_cluster(folder)
+            if folder.stat().st_uid == os.geteuid() and (home_of(folder) / LOCK_FILE).exists():
+                remove_data(folder)

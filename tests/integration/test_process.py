@@ -165,6 +165,45 @@ except KeyboardInterrupt:
     assert wait_for(lambda: not is_running(int(file.read_text())))
 
 
+def test_interrupt_lets_a_child_on_the_terminal_end_in_its_own_way(tmp_path: Path) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    child = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    pathlib.Path(sys.argv[2]).touch()
+"""
+    caller = f"""
+import sys
+from fairlead._process import run
+run([sys.executable, "-c", {child!r}, {str(begun)!r}, {str(ended)!r}], capture=False)
+"""
+    root = Path(__file__).parents[2]
+    command = python(caller)
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            assert wait_for(begun.exists)
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(GENEROUS)
+        finally:
+            process.kill()
+    assert ended.exists()
+
+
+def test_child_on_the_terminal_reads_what_the_caller_is_given() -> None:
+    caller = """
+import sys
+from fairlead._process import run
+run([sys.executable, "-c", "print(input())"], capture=False)
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(python(caller), cwd=root, input="typed\n", capture_output=True, text=True, check=True)
+    assert done.stdout == "typed\n"
+
+
 # --- secrets ---
 
 

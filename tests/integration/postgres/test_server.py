@@ -1,7 +1,6 @@
 """The embedded server: starting, stopping, owners, crashes."""
 
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -9,15 +8,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from fairlead.exceptions import PlatformError
-from fairlead.postgres import Server, temporary, temporary_server
+from fairlead.postgres import Server, remove_data, temporary, temporary_server
 from fairlead.postgres.binaries import Binaries, find_binaries
+from fairlead.postgres.cluster import home_of
 from fairlead.postgres.ownership import is_server
 
 ROOT = Path(__file__).parents[3]
@@ -36,13 +36,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A wanted folder, with a space in its name, and what the server keeps elsewhere removed afterwards."""
     wanted = tmp_path / "my data"
     yield wanted
-    if (wanted / "location").exists():
-        shutil.rmtree((wanted / "location").read_text().strip(), ignore_errors=True)
-
-
-def home_of(wanted: Path) -> Path:
-    pointer = wanted / "location"
-    return Path(pointer.read_text().strip()) if pointer.exists() else wanted
+    if wanted.is_dir():
+        remove_data(wanted)
 
 
 def start_owner(wanted: Path) -> tuple["subprocess.Popen[str]", int]:
@@ -57,10 +52,10 @@ def start_owner(wanted: Path) -> tuple["subprocess.Popen[str]", int]:
     return owner, int(owner.stdout.readline())
 
 
-def wait_until_gone(pid: int, data: Path) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while is_server(pid, data):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
 
@@ -123,7 +118,21 @@ def test_folder_with_a_long_path_gets_a_short_socket_elsewhere(folder: Path) -> 
         assert len(str(sockets)) < 60 or sockets.parent == server.home
         assert server.alive()
     assert not sockets.exists() or sockets.parent == server.home
-    shutil.rmtree(server.home)
+    remove_data(folder / ("x" * 110))
+
+
+def test_short_socket_folder_of_a_killed_owner_is_removed(folder: Path) -> None:
+    wanted = folder / ("x" * 110)
+    owner, _ = start_owner(wanted)
+    with owner:
+        owner.kill()
+    home = home_of(wanted)
+    if home == wanted:
+        left = Path((home / "sockets").read_text().strip())
+        assert left.is_dir()
+    remove_data(wanted)
+    assert not home.exists()
+    assert home != wanted or not left.exists()
 
 
 def test_server_listens_on_loopback_only(postgres_server: Server) -> None:
@@ -173,8 +182,7 @@ def test_killed_owner_and_killed_server_are_recovered_from(folder: Path) -> None
     with Server.start(folder) as server:
         run(server.url(), "CREATE TABLE t AS SELECT 8 AS n")
         os.kill(server.pid, signal.SIGKILL)
-        wait_until_gone(server.pid, server.home / "data")
-        assert not server.alive()
+        wait_until(lambda: not server.alive())
     with Server.start(folder) as server:
         assert run(server.url(), "SELECT n FROM t") == [(8,)]
 
@@ -269,7 +277,7 @@ def test_missing_password_is_told(folder: Path) -> None:
     with Server.start(folder, durable=False) as server:
         home = server.home
     (home / "password").unlink()
-    with pytest.raises(PlatformError, match="password .* is missing"):
+    with pytest.raises(PlatformError, match=r"password .* is missing"):
         Server.start(folder)
 
 
@@ -289,7 +297,11 @@ def test_root_starts_it_as_an_unprivileged_user_without_opening_anyone_s_folder(
         assert stat.S_IMODE(closed.stat().st_mode) == 0o700
         assert stat.S_IMODE((server.home / "data").stat().st_mode) == 0o700
         assert run(server.url(), "SELECT 1") == [(1,)]
-    shutil.rmtree(server.home)
+        with pytest.raises(PlatformError, match="which is running"):
+            remove_data(closed / "data")
+    remove_data(closed / "data")
+    assert not server.home.exists()
+    assert not (closed / "data").exists()
 
 
 def test_temporary_server_leaves_nothing(tmp_path: Path) -> None:

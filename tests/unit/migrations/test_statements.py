@@ -4,6 +4,7 @@ import pytest
 
 from fairlead.migrations.statements import (
     Position,
+    find_client_copies,
     find_transaction_control,
     has_statement,
     locate,
@@ -67,6 +68,20 @@ def test_statements_are_split_as_postgresql_reads_them(text: str, statements: li
 )
 def test_only_what_begins_or_ends_a_transaction_is_found(text: str, found: list[str]) -> None:
     assert [statement.text for statement in find_transaction_control(text)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("COPY t FROM STDIN", 1),
+        ("copy t (a, b) from stdin with (format csv)", 1),
+        ("COPY (SELECT 1) TO STDOUT", 1),
+        ("COPY t FROM '/tmp/stdin'", 0),
+        ("SELECT 'COPY t FROM STDIN'", 0),
+    ],
+)
+def test_copies_of_the_client_s_streams_are_found(text: str, found: int) -> None:
+    assert len(find_client_copies(text)) == found
 
 
 def test_statement_knows_where_it_begins() -> None:

@@ -70,9 +70,11 @@ def test_record_of_a_process_that_is_gone_is_left_to_postgresql(tmp_path: Path) 
 def test_process_is_a_server_only_on_its_own_folder(tmp_path: Path) -> None:
     program = tmp_path / "postgres"
     program.symlink_to("/bin/sh")
-    argv = [program, "-c", "read line", "-D", tmp_path / "data"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
+    argv = [program, "-c", "echo ready; read line", "-D", tmp_path / "data"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         try:
+            assert child.stdout is not None
+            child.stdout.readline()
             assert is_server(child.pid, tmp_path / "data")
             assert not is_server(child.pid, tmp_path / "other")
             assert not is_server(os.getpid(), tmp_path / "data")
