@@ -50,8 +50,8 @@ def run(
 
     `env` replaces the environment whole when given. `timeout` is in seconds; past it the command's whole process
     group is killed. Without `capture` it has the caller's terminal, and stays in the caller's group so that Ctrl-C
-    reaches it and it can end in its own way; past `timeout` the command alone is killed. Raises `CommandError` when the command is not
-    installed, takes too long, or, with `check`, exits with anything but 0.
+    reaches it and it can end in its own way; past `timeout` the command alone is killed. Raises `CommandError` when
+    the command is not installed, takes too long, or, with `check`, exits with anything but 0.
     """
     command = [os.fspath(part) for part in argv]
     pipe = subprocess.PIPE if capture else None
