@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, build_schema, graphql_sync
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    build_schema,
+    execute_sync,
+    parse,
+    validate,
+)
 
 from fairlead.localplatform.records import Deployment, LogLine
 from fairlead.localplatform.schema import SCHEMA
@@ -88,7 +98,11 @@ class Answers:
     ) -> dict[str, Any]:
         """Execute a GraphQL document and return its answer; a fault that is not the client's is logged, not shown."""
         try:
-            result = graphql_sync(schema(), document, self._root, variable_values=variables, operation_name=operation)
+            parsed, wrong = _prepare(document)
+            if parsed is None:
+                result = ExecutionResult(None, list(wrong))
+            else:
+                result = execute_sync(schema(), parsed, self._root, variable_values=variables, operation_name=operation)
         except RecursionError:
             result = ExecutionResult(None, [GraphQLError("the document is nested too deeply")])
         answer: dict[str, Any] = {"data": result.data}
@@ -196,6 +210,17 @@ class Answers:
 def schema() -> GraphQLSchema:
     """Return the local platform's schema, parsed once."""
     return build_schema(SCHEMA)
+
+
+@functools.lru_cache(maxsize=64)
+def _prepare(document: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
+    """Parse and validate a document, which a client that polls sends again and again; None when it is wrong."""
+    try:
+        parsed = parse(document)
+    except GraphQLSyntaxError as error:
+        return None, (error,)
+    wrong = validate(schema(), parsed)
+    return (None, tuple(wrong)) if wrong else (parsed, ())
 
 
 def _moment(arguments: dict[str, Any], name: str) -> str | None:

@@ -61,15 +61,16 @@ def unpack(archive: Path, target: Path, *, most_bytes: int = _MOST_BYTES, most_m
 def _extract(tar: tarfile.TarFile, target: Path, *, most_bytes: int, most_members: int) -> None:
     seen: set[PurePosixPath] = set()
     total = 0
-    for member in tar:
+    for number, member in enumerate(tar):
         path = _check_path(member.name)
         total += member.size
         if total > most_bytes:
             raise _refused(f"it unpacks to more than {most_bytes} bytes")
-        if len(seen) >= most_members:
+        if number >= most_members:
             raise _refused(f"it holds more than {most_members} entries")
         if member.isdir():
-            (target / path).mkdir(parents=True, exist_ok=True)
+            with _in_the_way(member):
+                (target / path).mkdir(parents=True, exist_ok=True)
             continue
         if not member.isreg():
             raise _refused(f"{member.name!r} is neither a plain file nor a folder")
@@ -85,13 +86,19 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, file: Path) -> None:
     source = tar.extractfile(member)
     if source is None:
         raise _refused(f"{member.name!r} has no content")
-    try:
+    with _in_the_way(member):
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("xb") as opened:
             shutil.copyfileobj(source, opened)
+    file.chmod(0o755 if member.mode & stat.S_IXUSR else 0o644)
+
+
+@contextlib.contextmanager
+def _in_the_way(member: tarfile.TarInfo) -> Iterator[None]:
+    try:
+        yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise _refused(f"{member.name!r} stands where another entry does") from None
-    file.chmod(0o755 if member.mode & stat.S_IXUSR else 0o644)
 
 
 def _check_path(name: str) -> PurePosixPath:
@@ -169,7 +176,6 @@ class Environments:
                 (environment / _MARKER).unlink(missing_ok=True)
                 shutil.rmtree(environment)
                 removed.append(environment)
-            environment.with_suffix(".lock").unlink(missing_ok=True)
         return tuple(removed)
 
     def _build(

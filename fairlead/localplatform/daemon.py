@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from fairlead.localplatform.endpoint import (
     read_running_state,
     state_file,
 )
+from fairlead.localplatform.ports import LOOPBACK
 from fairlead.localplatform.processes import end_leftovers, is_running
 from fairlead.localplatform.releases import make_daemon_variables
 from fairlead.localplatform.store import Store
@@ -41,6 +43,7 @@ __all__ = ["Endpoint", "find", "start", "stop"]
 _START_TIMEOUT: Final = 120.0
 _LOCK_TIMEOUT: Final = 150.0
 _STOP_MARGIN: Final = 25.0
+_PROBE_TIMEOUT: Final = 5.0
 _LOG_BOUND: Final = 2_000_000
 _LOG_LINES: Final = 15
 _PACKAGE_PARENT: Final = Path(__file__).resolve().parents[2]
@@ -98,7 +101,12 @@ def _make_directory(config: Config) -> Path:
 
 
 def _fits(state: State) -> bool:
-    return state.protocol == PROTOCOL and state.version == __version__
+    """Tell whether a running platform is of this version and alive enough to be asked."""
+    if state.protocol != PROTOCOL or state.version != __version__:
+        return False
+    with socket.socket() as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        return probe.connect_ex((LOOPBACK, int(state.endpoint.api_url.rpartition(":")[2]))) == 0
 
 
 @contextlib.contextmanager

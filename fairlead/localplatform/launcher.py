@@ -17,7 +17,7 @@ import httpx
 
 from fairlead._output import redact
 from fairlead.config import Config
-from fairlead.exceptions import DeadlineError, Error, PlatformError
+from fairlead.exceptions import ConfigurationError, DeadlineError, Error, PlatformError
 from fairlead.localplatform import releases
 from fairlead.localplatform.builder import Environments, unpack
 from fairlead.localplatform.ports import LOOPBACK, choose_free_port
@@ -103,8 +103,8 @@ class Launcher:
             raise PlatformError(
                 f"the release's folder {folder} is gone", hint="deploy again: invoke deploy --env local"
             )
-        environment = self.environments.path(folder / releases.LOCK)
-        if not environment.is_dir():
+        environment = self._store.environment(deployment_id)
+        if environment is None or not environment.is_dir():
             raise PlatformError(f"the release's environment {environment} is gone", hint="deploy again")
         return Release(deployment_id, folder, environment, releases.read_plan(folder, config))
 
@@ -181,6 +181,7 @@ class Launcher:
             variables=releases.make_build_variables(config.environ),
             report=lambda text: log([f"fairlead: {text}"]),
         )
+        self._store.remember_environment(deployment_id, environment)
         return Release(deployment_id, folder, environment, plan)
 
     def _spawn(self, release: Release, config: Config, command: str, *, port: int, purpose: str) -> Child:
@@ -328,4 +329,5 @@ def _ended(code: int) -> str:
 
 def render_diagnosis(error: Error) -> str:
     """Render what a deployment's diagnosis says: what happened and why, then what to do next."""
-    return error.message if not error.hint else f"{error.message}; next: {error.hint}"
+    problems = ": " + "; ".join(error.problems) if isinstance(error, ConfigurationError) and error.problems else ""
+    return f"{error.message}{problems}" + (f"; next: {error.hint}" if error.hint else "")

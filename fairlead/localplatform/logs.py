@@ -6,6 +6,7 @@ short by a crash is skipped when reading.
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -41,7 +42,8 @@ class Logs:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if file.exists() and file.stat().st_size >= self._bound:
                 file.replace(_aside(file))
-            with file.open("a", encoding="utf-8", errors="replace") as opened:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8", errors="replace") as opened:
                 opened.writelines(lines)
 
     def read(

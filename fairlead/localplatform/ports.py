@@ -45,7 +45,7 @@ def bind_public(wanted: int, *, last: int | None = None) -> socket.socket:
 
 def choose_free_port() -> int:
     """Choose a loopback port that is free now."""
-    for port in random.sample(_QUIET, 50):
+    for port in random.sample(_QUIET, 50):  # nosec B311 - a port is no secret
         with contextlib.suppress(OSError), bind(port):
             return port
     with bind() as bound:

@@ -45,6 +45,7 @@ _TIMEOUT: Final = {"connect": 5.0, "read": 300.0, "write": 60.0, "pool": 60.0}
 #: Shorter than the five seconds after which uvicorn closes an idle connection, so that none is used while it goes away.
 _IDLE: Final = 2.0
 _PATIENCE: Final = 30.0
+_READ_LOGS: Final = "read what it printed: invoke platform.logs"
 
 
 class Target:
@@ -162,9 +163,9 @@ class _Exchange:
             with target.use():
                 await self._pass_on(target)
         except httpx.TimeoutException:
-            await self._refuse(504, "the release did not answer in time", "read what it printed: invoke platform.logs")
+            await self._refuse(504, "the release did not answer in time", _READ_LOGS)
         except (httpx.TransportError, OSError) as error:
-            await self._refuse(502, f"the release cannot be reached: {error}", "read what it printed: invoke platform.logs")
+            await self._refuse(502, f"the release cannot be reached: {error}", _READ_LOGS)
 
     async def _pass_on(self, target: Target) -> None:
         try:

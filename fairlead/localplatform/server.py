@@ -15,8 +15,9 @@ from typing import IO, Any, Final
 import uvicorn
 
 from fairlead._output import redact
+from fairlead._polling import wait_until
 from fairlead.config import Config
-from fairlead.exceptions import Error, PlatformError
+from fairlead.exceptions import DeadlineError, Error, PlatformError
 from fairlead.localplatform import ports
 from fairlead.localplatform.api import make_api
 from fairlead.localplatform.endpoint import (
@@ -39,6 +40,7 @@ _log = logging.getLogger(__name__)
 _ENVIRONMENT: Final = "local"
 _WATCH: Final = 2.0
 _LINGER: Final = 2
+_LOCK_TIMEOUT: Final = 20.0
 _BACKLOG: Final = 512
 
 
@@ -122,7 +124,7 @@ class _Process:
             supervisor.recover()
             tasks = [
                 asyncio.create_task(supervisor.work()),
-                asyncio.create_task(self._watch_database()),
+                asyncio.create_task(self._watch(stopping)),
                 *self._listen(stack, (Proxy(router), public), (make_api(platform), private)),
             ]
             write_state(self._directory, self._describe(public, private, public_url))
@@ -229,10 +231,16 @@ class _Process:
             await asyncio.to_thread(self._database.stop)
             self._children.disown(pid)
 
-    async def _watch_database(self) -> None:
-        """Start PostgreSQL again when it ends by itself; it keeps its port, so addresses stay right."""
+    async def _watch(self, stopping: asyncio.Event) -> None:
+        """Start PostgreSQL again when it ends by itself, and end when nobody can find this process any more.
+
+        PostgreSQL keeps its port, so addresses stay right.
+        """
         while True:
             await asyncio.sleep(_WATCH)
+            if not await asyncio.to_thread(state_file(self._directory).exists):
+                _log.warning("%s was removed; ending", state_file(self._directory))
+                stopping.set()
             if self._database is None or self._database.alive():
                 continue
             _log.error("PostgreSQL ended by itself; starting it again")
@@ -277,13 +285,22 @@ async def _close(server: uvicorn.Server, task: "asyncio.Task[None]") -> None:
 @contextlib.contextmanager
 def _sole_owner(directory: Path) -> Iterator[IO[str]]:
     with (directory / "daemon.lock").open("a") as lock:
+        # One that is just ending may still hold it.
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            wait_until(lambda _remaining: _try_lock(lock), timeout=_LOCK_TIMEOUT, what="the lock")
+        except DeadlineError:
             raise PlatformError(
                 f"another process runs the local platform of {directory} already", hint="invoke platform.down"
             ) from None
         yield lock
+
+
+def _try_lock(lock: IO[str]) -> bool | None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return True
 
 
 def service_name(config: Config) -> str:

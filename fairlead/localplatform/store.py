@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,6 +157,15 @@ class Store:
         active = self.value("active")
         return active if isinstance(active, str) else None
 
+    def environment(self, deployment_id: str) -> Path | None:
+        """Return the environment that a deployment's release was built with, None when that is not known."""
+        path = self.value(f"environment of {deployment_id}")
+        return Path(path) if isinstance(path, str) else None
+
+    def remember_environment(self, deployment_id: str, environment: Path | None) -> None:
+        """Remember the environment that a deployment's release was built with; None forgets it."""
+        self.remember(f"environment of {deployment_id}", None if environment is None else str(environment))
+
     # --- processes ---
 
     def add_process(self, process: OwnedProcess) -> None:
@@ -177,14 +187,24 @@ class Store:
 
     # --- writing ---
 
-    def _lasting(self, kind: str, key: str, make: Any) -> str:
+    def _lasting(self, kind: str, key: str, make: Callable[[], str]) -> str:
         with self._lock:
             known = self._facts.get(kind, {}).get(key)
             if known is None:
-                known = make()
-                self._put(kind, key, known)
-                self._flush(required=True)
+                known = self._facts.setdefault(kind, {})[key] = self._write_once(kind, key, make())
             return str(known)
+
+    def _write_once(self, kind: str, key: str, value: str) -> str:
+        """Write a value unless another process was first; return what holds."""
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "INSERT INTO facts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (kind, key, json.dumps(value))
+                )
+            row = self._connection.execute("SELECT value FROM facts WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+        except sqlite3.Error as error:
+            raise _unusable(self.directory / FILE, error) from error
+        return str(json.loads(row[0]))
 
     def _put(self, kind: str, key: str, value: Any) -> None:
         facts = self._facts.setdefault(kind, {})

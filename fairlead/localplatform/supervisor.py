@@ -125,7 +125,7 @@ class Supervisor:
         running = await self._launcher.start(release, config)
         self._swap(running, config)
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        await asyncio.to_thread(self._prune, release.environment)
+        await asyncio.to_thread(self._prune)
 
     def _swap(self, running: Running, config: Config) -> None:
         """Let the new release serve and the old one go; nothing is awaited, so no request falls in between."""
@@ -163,9 +163,10 @@ class Supervisor:
         self._launcher.note(deployment_id, diagnosis, severity="error")
         self._store.change(deployment_id, status=status, diagnosis=diagnosis, stopped=True)
 
-    def _prune(self, environment: Path) -> None:
+    def _prune(self) -> None:
         """Remove what is too old to be gone back to."""
         at_hand = 0
+        used = set()
         for number, deployment in enumerate(self._store.deployments()):
             folder = self._launcher.folder(deployment.id)
             served = deployment.id == self._store.active or deployment.can_rollback
@@ -173,9 +174,12 @@ class Supervisor:
             if deployment.status not in IN_FLIGHT and (not served or at_hand > _KEPT_RELEASES):
                 shutil.rmtree(folder, ignore_errors=True)
                 self._store.change(deployment.id, can_rollback=False)
+                self._store.remember_environment(deployment.id, None)
+            elif environment := self._store.environment(deployment.id):
+                used.add(environment)
             if number >= _KEPT_LOGS and deployment.id != self._store.active:
                 self._store.logs.remove(deployment.id)
-        self._launcher.environments.prune(used={environment})
+        self._launcher.environments.prune(used=used)
 
     # --- the release that serves ---
 
@@ -190,7 +194,9 @@ class Supervisor:
                     code = await serving.running.exited
                     failures = 0 if clock() - began >= _STEADY else failures
                     plan = serving.running.release.plan
-                    self._router.point(None, expected=True)
+                    target = self._router.point(None, expected=True)
+                    if target is not None:
+                        await target.close()
                     self._launcher.note(serving.deployment_id, f"the release ended with code {code}", severity="error")
                     if plan.restart_policy == "NEVER" or (plan.restart_policy == "ON_FAILURE" and code == 0):
                         self._crash(serving, f"the release ended with code {code}, and is not to be started again")

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -166,6 +167,23 @@ def test_stale_state_of_a_reused_process_id_is_recognised(project: Project) -> N
     assert project.start().pid != os.getpid()
 
 
+def test_platform_ends_by_itself_when_its_folder_is_removed(project: Project) -> None:
+    endpoint = project.start()
+    project.deploy(make_bundle(), endpoint=endpoint)
+    processes = list_processes(endpoint)
+    shutil.rmtree(project.root / ".fairlead", ignore_errors=True)
+    wait_for(lambda: not still_running(processes))
+
+
+def test_platform_that_lost_its_state_file_is_followed_by_a_new_one(project: Project) -> None:
+    endpoint = project.start()
+    project.deploy(make_bundle("kept"), endpoint=endpoint)
+    state_file(project.directory).unlink()
+    again = project.start()
+    assert again.pid != endpoint.pid
+    assert project.serving_digest(again) == make_digest("kept")
+
+
 def test_platform_of_another_version_is_replaced(project: Project) -> None:
     endpoint = project.start()
     file = state_file(project.directory)
@@ -216,6 +234,32 @@ def test_start_with_a_folder_that_cannot_be_made_says_so(project: Project) -> No
     with pytest.raises(PlatformError, match="cannot be made"):
         project.start()
     (project.root / ".fairlead").unlink()
+
+
+def test_platform_that_cannot_start_says_why(project: Project) -> None:
+    project.directory.mkdir(parents=True)
+    state = project.directory / "state.sqlite3"
+    state.write_text("no database, and long enough to be looked at closely " * 10)
+    with pytest.raises(PlatformError, match="did not start: the local platform cannot keep its state") as caught:
+        project.start()
+    assert "starts afresh" in (caught.value.hint or "")
+    state.unlink()
+
+
+def test_variables_of_a_release_are_given_to_commands_outside_it(project: Project) -> None:
+    with pytest.raises(PlatformError, match="not running"):
+        localplatform.release_environment(project.config)
+    endpoint = project.start()
+    project.deploy(make_bundle(), endpoint=endpoint)
+    variables = localplatform.release_environment(project.config)
+    served = httpx.get(f"{endpoint.public_url}/variables", timeout=30).json()
+    for name in ("DATABASE_URL", "JWT_SECRET_KEY", "ENCRYPTION_KEY", "GREETING", "RAILWAY_SERVICE_ID"):
+        assert variables[name] == served[name]
+    lock = project.root / "requirements.txt"
+    lock.touch()
+    python = localplatform.prepare_environment(project.config, lock)
+    assert python.is_file()
+    assert python == localplatform.prepare_environment(project.config, lock)
 
 
 def test_commands_run_in_the_release_that_serves(project: Project, capfd: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ FAULTS = [
         "`echo column is missing; exit 11` ended with exit code 11; the last it said: column is missing",
         make_bundle("bad", deploy={"preDeployCommand": "echo column is missing; exit 11"}),
     ),
-    Fault("command not there", "exit code 127", make_bundle("bad", deploy={"startCommand": "no-such-program"})),
+    Fault("command not there", "no-such-program", make_bundle("bad", deploy={"startCommand": "no-such-program"})),
     Fault("no start command", "does not say how to start", make_bundle("bad", files={"Procfile": ""})),
     Fault("broken railway.json", "railway.json is not valid JSON", make_bundle("bad", files={"railway.json": "{"})),
     Fault(
@@ -154,6 +154,18 @@ def test_release_that_crashes_is_started_again(project: Project) -> None:
     assert after != before
     assert project.serving_digest(endpoint) == make_digest("one")
     assert project.ask(deployment["id"], endpoint)["status"] == "SUCCESS"
+
+
+def test_release_that_cannot_be_started_again_is_crashed_after_its_retries(project: Project) -> None:
+    endpoint = project.start()
+    policy = {"startCommand": "python app.py", "restartPolicyMaxRetries": 1}
+    deployment = project.deploy(make_bundle(fault="once", deploy=policy), endpoint=endpoint)
+    assert deployment["status"] == "SUCCESS"
+    httpx.get(f"{endpoint.public_url}/exit", timeout=PATIENCE)
+    wait_for(lambda: project.ask(deployment["id"], endpoint)["status"] == "CRASHED")
+    crashed = project.ask(deployment["id"], endpoint)
+    assert "cannot be started again" in crashed["diagnosis"]
+    assert crashed["deploymentStopped"]
 
 
 def test_release_that_may_not_be_started_again_is_crashed(project: Project) -> None:

@@ -72,6 +72,13 @@ def test_client_that_goes_away_ends_the_request_to_the_release(serving: tuple[Pr
     wait_for((project.gates / "noticed").exists)
 
 
+def test_release_that_breaks_off_gives_502_with_a_problem(client: httpx.Client) -> None:
+    answer = client.get("/cut")
+    assert answer.status_code == 502
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert client.get("/pid").status_code == 200
+
+
 def test_platform_without_a_release_answers_503_with_a_problem(project: Project) -> None:
     endpoint = project.start()
     answer = httpx.get(f"{endpoint.public_url}/api/health", timeout=PATIENCE)

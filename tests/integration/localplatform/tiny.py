@@ -29,6 +29,12 @@ DIGEST = json.loads(pathlib.Path("build-info.json").read_text())["digest"]
 if FAULT == "crash":
     raise ModuleNotFoundError("No module named 'missing_library'")
 
+if FAULT == "once":
+    started = pathlib.Path(os.environ["GATES"]) / "started"
+    if started.exists():
+        raise SystemExit("cannot start twice")
+    started.touch()
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -49,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/exit":
             self.answer("bye")
             os._exit(3)
+        elif path == "/cut":
+            self.close_connection = True
         elif path == "/drip":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -213,7 +221,9 @@ class Project:
         return str(httpx.get(f"{endpoint.public_url}/api/v1/version", timeout=PATIENCE).json()["digest"])
 
     def kill_daemon(self, endpoint: Endpoint) -> None:
+        started = fetch_start_time(endpoint.pid) or ""
         os.kill(endpoint.pid, signal.SIGKILL)
+        wait_for(lambda: not is_running(endpoint.pid, started))
 
 
 def list_processes(endpoint: Endpoint) -> dict[int, str]:
