@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fairlead import postgres
+
 ROOT = Path(__file__).resolve().parents[2]
 TAKEN = ("backend", "fairlead", "pyproject.toml", "tasks.py")
 
@@ -27,6 +29,7 @@ def clone(tmp_path: Path) -> Iterator[Path]:
             shutil.copy2(source, target)
     yield root
     invoke(root, "platform.down")
+    postgres.remove_data(root / ".fairlead" / "platform" / "postgres")
 
 
 def invoke(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

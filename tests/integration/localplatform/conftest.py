@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import localplatform
 from fairlead.localplatform import Endpoint
 from tests.integration.localplatform.tiny import Project, make_bundle, make_project
 
@@ -17,7 +16,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     try:
         yield made
     finally:
-        localplatform.stop(made.config)
+        made.remove()
 
 
 @pytest.fixture(scope="module")
@@ -29,4 +28,4 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project,
         assert made.deploy(make_bundle("base"), endpoint=endpoint)["status"] == "SUCCESS"
         yield made, endpoint
     finally:
-        localplatform.stop(made.config)
+        made.remove()

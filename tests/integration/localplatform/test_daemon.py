@@ -153,7 +153,7 @@ def test_port_taken_by_another_program_gives_the_next_free_one(tmp_path: Path) -
             assert taken < endpoint.port <= taken + 100
             assert httpx.get(f"{endpoint.public_url}/", timeout=30).status_code == 503
         finally:
-            localplatform.stop(project.config)
+            project.remove()
 
 
 def test_stale_state_of_a_reused_process_id_is_recognised(project: Project) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import _process, localplatform
+from fairlead import _process, localplatform, postgres
 from fairlead.exceptions import CommandError, PlatformError
 from tests.integration.localplatform.tiny import Project, make_bundle, make_digest, make_project
 
@@ -33,6 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Project]:
         with contextlib.suppress(PlatformError):
             (project.directory / "ballast").unlink(missing_ok=True)
             localplatform.stop(project.config)
+        postgres.remove_data(database)
         _process.run(["umount", "--lazy", str(project.directory)])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from fairlead import _process, config, localplatform
+from fairlead import _process, config, localplatform, postgres
 from fairlead.config import Config
 from fairlead.localplatform import Endpoint
 from fairlead.localplatform.processes import fetch_start_time, is_running
@@ -169,6 +169,11 @@ class Project:
 
     def start(self) -> Endpoint:
         return localplatform.start(self.config)
+
+    def remove(self) -> None:
+        """Stop the platform and remove its database, wherever it lies."""
+        localplatform.stop(self.config)
+        postgres.remove_data(self.directory / "postgres")
 
     def deploy(self, archive: bytes, *, endpoint: Endpoint | None = None) -> dict[str, Any]:
         """Upload an archive and follow it to its end; return the deployment as the API gives it."""

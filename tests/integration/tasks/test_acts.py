@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fairlead import postgres
 from tests.integration.localplatform.tiny import APPLICATION
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,12 +72,17 @@ def run_act(root: Path, *arguments: str, variables: dict[str, str] | None = None
     return done
 
 
+def remove_platform(root: Path) -> None:
+    (root / "pyproject.toml").write_text(PYPROJECT % 0, "utf-8")
+    assert run_act(root, "platform.down").returncode == 0
+    postgres.remove_data(root / ".fairlead" / "platform" / "postgres")
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Path]:
     root = make_shop(tmp_path / "a shop", port=free_port())
     yield root
-    (root / "pyproject.toml").write_text(PYPROJECT % 0, "utf-8")
-    assert run_act(root, "platform.down").returncode == 0
+    remove_platform(root)
 
 
 @pytest.fixture
@@ -140,7 +146,7 @@ def test_a_port_in_use_is_told_and_the_next_free_one_taken(tmp_path: Path) -> No
             assert f"port {port} is taken by another program" in done.stderr
             assert f":{port}\n" not in done.stdout.split("\n", 1)[0] + "\n"
         finally:
-            run_act(root, "platform.down")
+            remove_platform(root)
 
 
 @pytest.mark.parametrize(
