@@ -68,7 +68,6 @@ class Outcome:
     changed: bool
     steps: dict[str, float]
     seconds: float
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -140,7 +139,7 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
     serving = find_serving(known)
     before = _look(config, target, confirmations=1, timeout=2.0)
     if serving is not None and serving.digest == made.digest == before.digest and before.verdict is Verdict.HEALTHY:
-        return Outcome(serving, target.public_url, False, clock.steps, clock.seconds, target.notes)
+        return Outcome(serving, target.public_url, False, clock.steps, clock.seconds)
     release = Release(next_number(known), made.digest, made.info.version, made.info.revision)
     with clock.step("upload") as detail:
         deployment_id = _upload(target, made, release, clock.reporter, detail)
@@ -156,7 +155,7 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
     deployed = Release(
         release.number, release.digest, release.version, release.revision, deployment_id, str(ended.status)
     )
-    return Outcome(deployed, target.public_url, True, clock.steps, clock.seconds, target.notes)
+    return Outcome(deployed, target.public_url, True, clock.steps, clock.seconds)
 
 
 def _upload(target: Target, made: Bundle, release: Release, reporter: Reporter, detail: list[str]) -> str:

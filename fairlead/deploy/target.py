@@ -57,12 +57,14 @@ def open_local(config: Config, *, start: bool = True) -> Iterator[Target]:
         raise PlatformError(
             "the local platform is not running", hint="invoke platform.up, or invoke deploy --env local"
         )
-    notes = []
-    if endpoint.port != endpoint.wanted_port:
-        notes.append(f"port {endpoint.wanted_port} is taken by another program; serving on {endpoint.port} instead")
     with RailwayClient(endpoint.token, url=endpoint.api_url) as client:
         yield Target(
-            client, endpoint.project_id, endpoint.environment_id, endpoint.service_id, endpoint.public_url, tuple(notes)
+            client,
+            endpoint.project_id,
+            endpoint.environment_id,
+            endpoint.service_id,
+            endpoint.public_url,
+            endpoint.notes,
         )
 
 

@@ -66,7 +66,8 @@ def check_bundle(check: Check) -> str:
     migrations = _check_migrations(check, release)
     if check.config.bundle.toolkit:
         check.run(check.python, "-m", "fairlead", "config.show", "--json", cwd=release)
-    return f"{len(facts['files'])} files, {migrations} migrations, {module} imports, digest {facts['digest'][:16]}"
+    digest = str(facts["digest"]).removeprefix("sha256:")[:12]
+    return f"{len(facts['files'])} files, {migrations} migrations, {module} imports, digest {digest}"
 
 
 def check_wheel(check: Check) -> str:

@@ -21,7 +21,8 @@ _NAME = "local"
 def run_in_release(config: Config, argv: Sequence[str], *, variables: Mapping[str, str] | None = None) -> int:
     """Run a command in the folder, the environment and with the variables of the release that serves.
 
-    It has the terminal of the caller, and `variables` besides. Returns its exit code; raises `PlatformError` when nothing serves.
+    It has the terminal of the caller, and `variables` besides. Returns its exit code; raises `PlatformError` when
+    nothing serves.
     """
     directory = platform_directory(config)
     state = read_running_state(directory)

@@ -35,6 +35,13 @@ class Endpoint:
     wanted_port: int
     port: int
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told of it: that another program has the port that was wanted."""
+        if self.wanted_port in {0, self.port}:
+            return ()
+        return (f"port {self.wanted_port} is taken by another program; serving on {self.port} instead",)
+
 
 @dataclass(frozen=True, slots=True)
 class State:

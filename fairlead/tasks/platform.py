@@ -1,12 +1,7 @@
 """`platform.*`: the local platform, started and stopped by hand, and what its releases print."""
 
-from typing import TYPE_CHECKING
-
 from fairlead import _output
 from fairlead.tasks._act import act
-
-if TYPE_CHECKING:
-    from fairlead.localplatform import Endpoint
 
 _JSON = "print JSON for a program to read"
 
@@ -17,7 +12,8 @@ def up() -> None:
     from fairlead import config, localplatform
 
     endpoint = localplatform.start(config.load())
-    tell_port(endpoint)
+    for note in endpoint.notes:
+        _output.status("warn", note)
     _output.status("ok", f"the local platform runs (process {endpoint.pid}) and serves at {endpoint.public_url}")
 
 
@@ -44,7 +40,7 @@ def status(json: bool = False) -> None:
         else:
             _output.status("note", "the local platform is not running; start it: invoke deploy --env local")
         return
-    with deploying.open_local(loaded) as target:
+    with deploying.open_local(loaded, start=False) as target:
         serving = deploying.find_serving(target.deployments())
     if json:
         facts = {"running": True, "pid": endpoint.pid, "url": endpoint.public_url, "api": endpoint.api_url}
@@ -77,12 +73,6 @@ def logs(lines: int = 200, build: bool = False, json: bool = False) -> None:
         return
     for line in found:
         _output.result(f"{line.timestamp}  {line.message}")
-
-
-def tell_port(endpoint: "Endpoint") -> None:
-    """Say so when another program holds the configured port."""
-    if endpoint.port != endpoint.wanted_port:
-        _output.status("warn", f"port {endpoint.wanted_port} is taken by another program; using {endpoint.port}")
 
 
 ACTS = (up, down, status, logs)

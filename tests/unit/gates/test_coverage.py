@@ -54,7 +54,7 @@ def test_each_measure_is_counted_its_own_way(root: Path, measure: str, covered: 
 
 @pytest.mark.parametrize("measure", coverage.MEASURES)
 def test_each_threshold_is_enforced_and_names_the_worst_file(root: Path, measure: str) -> None:
-    thresholds = CoverageConfig(**{**{name: 10.0 for name in coverage.MEASURES}, measure: 99.0})
+    thresholds = CoverageConfig(**{**dict.fromkeys(coverage.MEASURES, 10.0), measure: 99.0})
     report = coverage.read_report(_report(), root=root)
     (shortfall,) = coverage.shortfalls(report, thresholds)
     assert shortfall.startswith(f"{measure}: ")

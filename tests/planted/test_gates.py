@@ -1,0 +1,200 @@
+"""Plants one defect for each gate in a copy of the repository, and expects that gate to fail and to name it.
+
+The same gate passes on a copy without the defect, so that it is the defect that fails. The environments are shared by
+all copies and kept between runs: they are stamped with what they were made from, so that is safe.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.planted
+
+ROOT = Path(__file__).resolve().parents[2]
+_SECONDS = 300
+#: What the surrounding run of nox would hand on.
+_NOT_HANDED_ON = re.compile(r"GATES_RUN|NOX_.*|COVERAGE_.*|FAIRLEAD_.*|PYTEST_.*|VIRTUAL_ENV|PYTHONPATH|UV_PYTHON")
+_UNIT = "tests/unit/gates/test_annotations.py"
+_COVERAGE_TESTS = "tests/unit/gates/test_coverage.py"
+_HASH = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One defect: how it is planted, the gate that must fail, what that gate must say, and how it passes without."""
+
+    name: str
+    gate: tuple[str, ...]
+    plant: Callable[[Path], object]
+    says: str
+    clean: tuple[str, ...] | None = None
+
+
+def append(file: str, text: str) -> Callable[[Path], object]:
+    """Return what appends `text` to a file of the copy."""
+    return lambda root: (root / file).write_text((root / file).read_text("utf-8") + text, "utf-8")
+
+
+def create(file: str, text: str) -> Callable[[Path], object]:
+    """Return what makes a file in the copy."""
+    return lambda root: (root / file).write_text(text, "utf-8")
+
+
+def plant_migration(root: Path) -> None:
+    """Add a migration whose way down leaves its table behind."""
+    folder = root / "backend" / "migrations"
+    (folder / "900_planted.sql").write_text("CREATE TABLE planted (id integer PRIMARY KEY);\n")
+    (folder / "900_planted.down.sql").write_text("SELECT 1;\n")
+
+
+def set_thresholds(root: Path, percent: float) -> None:
+    """Set all four coverage thresholds."""
+    file = root / "pyproject.toml"
+    names = "statements|branches|functions|lines"
+    text, count = re.subn(rf"(?m)^({names}) = [\d.]+$", rf"\g<1> = {percent:g}", file.read_text("utf-8"))
+    assert count == 4
+    file.write_text(text, "utf-8")
+
+
+_AUDIT = ("security", "--", "--advisories", "tests/advisories")
+_FAILING = "def test_planted() -> None:\n    assert 1 == 2\n"
+_COVERAGE = ("coverage", "--", _COVERAGE_TESTS, "-n0")
+
+DEFECTS = (
+    Defect("lint", ("lint",), append("fairlead/exceptions.py", "\nprint('planted')\n"), "T201"),
+    Defect(
+        "format",
+        ("lint",),
+        append("fairlead/exceptions.py", "\nplanted  =  1\n"),
+        r"would be reformatted\s+--> fairlead/exceptions\.py",
+    ),
+    Defect(
+        "layer breach",
+        ("lint",),
+        append("fairlead/_polling.py", "\nfrom fairlead import deploy as deploy  # noqa: E402\n"),
+        r"fairlead\._polling -> fairlead\.deploy",
+    ),
+    Defect(
+        "type error",
+        ("typecheck",),
+        append("fairlead/exceptions.py", '\n\ndef planted() -> int:\n    """Return a text."""\n    return "text"\n'),
+        r"fairlead/exceptions\.py:\d+: error: Incompatible return value",
+    ),
+    Defect(
+        "failing unit test",
+        ("unit", "--", "tests/unit/test_planted.py", "-n0"),
+        create("tests/unit/test_planted.py", _FAILING),
+        "test_planted.py::test_planted",
+        clean=("unit", "--", _UNIT, "-n0"),
+    ),
+    Defect(
+        "failing integration test",
+        ("integration", "--", "tests/integration/test_planted.py", "-n0"),
+        create("tests/integration/test_planted.py", _FAILING),
+        "test_planted.py::test_planted",
+        clean=("integration", "--", _UNIT, "-n0"),
+    ),
+    Defect("down migration that does not reverse", ("migrations",), plant_migration, "planted"),
+    Defect("coverage below its threshold", _COVERAGE, lambda root: set_thresholds(root, 99.9), "is below 99.9 %"),
+    Defect(
+        "vulnerable pin",
+        _AUDIT,
+        append("backend/requirements.txt", f"python-jose==3.3.0 \\\n    --hash=sha256:{_HASH}\n"),
+        r"python-jose 3\.3\.0: .*CVE-2024-33663",
+    ),
+    Defect(
+        "hard-coded secret",
+        _AUDIT,
+        append("fairlead/exceptions.py", '\nDATABASE_PASSWORD = "correct-horse-battery"\n'),
+        r"fairlead/exceptions\.py:\d+: B105",
+    ),
+    Defect(
+        "file that cannot be scanned",
+        _AUDIT,
+        append("backend/app/main.py", "\ndef (:\n"),
+        r"could not be checked\n.*backend/app/main\.py: syntax error",
+    ),
+    Defect("unlocked requirement", ("lock", "--", "--check"), append("backend/requirements.in", "six\n"), "six"),
+    Defect(
+        "requirement dropped and still locked",
+        ("lock", "--", "--check"),
+        lambda root: create("backend/requirements.in", _without(root, "pyjwt"))(root),
+        "pyjwt==.* nothing in backend/requirements.in asks for it",
+    ),
+    Defect(
+        "backend that does not import",
+        ("build", "--", "bundle"),
+        append("backend/app/main.py", "\nimport nothing_of_this_name\n"),
+        "No module named 'nothing_of_this_name'",
+    ),
+)
+
+
+def _without(root: Path, requirement: str) -> str:
+    text = (root / "backend/requirements.in").read_text("utf-8")
+    assert f"\n{requirement}\n" in text
+    return text.replace(f"\n{requirement}\n", "\n")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the repository: what git tracks and what it would."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    target = tmp_path / "a copy"
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    yield target
+    shutil.rmtree(target, ignore_errors=True)
+
+
+def run_gate(root: Path, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Run a gate in the copy, as a person would."""
+    variables = {name: text for name, text in os.environ.items() if not _NOT_HANDED_ON.fullmatch(name)}
+    variables.pop("GITHUB_ACTIONS", None)
+    environments = os.environ.get("PLANTED_ENVDIR", str(ROOT / ".fairlead" / "planted"))
+    known = ROOT / ".fairlead" / "cache" / "mypy"
+    if arguments[0] == "typecheck" and known.is_dir():
+        # mypy compares what it knows with the files themselves, so a cache from elsewhere only saves time.
+        shutil.copytree(known, root / ".fairlead" / "cache" / "mypy")
+    command = [sys.executable, "-m", "nox", "--envdir", environments, "-s", *arguments]
+    return subprocess.run(
+        command,
+        cwd=root,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("defect", [pytest.param(defect, id=defect.name) for defect in DEFECTS])
+def test_the_gate_fails_on_its_defect_and_names_it(copy: Path, defect: Defect) -> None:
+    defect.plant(copy)
+    done = run_gate(copy, defect.gate)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    assert re.search(defect.says, output), output
+
+
+@pytest.mark.parametrize("gate", sorted({defect.clean or defect.gate for defect in DEFECTS}), ids=lambda gate: gate[0])
+def test_the_gate_passes_on_the_clean_tree(copy: Path, gate: tuple[str, ...]) -> None:
+    if gate == _COVERAGE:
+        set_thresholds(copy, 0.1)  # one test file does not cover the whole
+    done = run_gate(copy, gate)
+    assert done.returncode == 0, done.stdout + done.stderr
