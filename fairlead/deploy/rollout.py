@@ -152,6 +152,11 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
             detail.append(f"the digest was served {config.deploy.confirmations} times in a row")
     except (DeployError, PlatformError) as error:
         raise _aftermath(config, target, before, error) from error
+    except KeyboardInterrupt:
+        clock.reporter.note(
+            f"the platform goes on with deployment {deployment_id}; `invoke releases` shows how it ends"
+        )
+        raise
     deployed = Release(
         release.number, release.digest, release.version, release.revision, deployment_id, str(ended.status)
     )

@@ -1,10 +1,14 @@
 """What every act shares: it is declared with `act`, and only here does an error become an exit code."""
 
+import contextlib
 import functools
 import inspect
 import logging
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from invoke.context import Context
@@ -14,7 +18,11 @@ from invoke.tasks import Task
 from fairlead import _output
 from fairlead.exceptions import ApprovalError, Error
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: whatever is under way is undone as at a Ctrl-C."""
 
 
 def act(
@@ -46,15 +54,16 @@ def _guarded(body: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(body)
     def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - Invoke passes it, acts need none
         try:
-            body(*args, **kwargs)
+            with _ended_by_sigterm():
+                body(*args, **kwargs)
         except Error as error:
             if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
                 raise
             report(error)
             raise Exit(code=error.exit_code) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             _output.error("interrupted")
-            raise Exit(code=_INTERRUPTED) from None
+            raise Exit(code=_TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED) from None
         except BrokenPipeError:
             # Whoever read the output has gone; there is nobody left to tell.
             sys.stderr.close()
@@ -64,6 +73,23 @@ def _guarded(body: Callable[..., None]) -> Callable[..., None]:
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     run.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]  # a documented hook of inspect
     return run
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end an act as a Ctrl-C does, so that its clean-up runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def report(error: Error) -> None:

@@ -96,13 +96,15 @@ class SilentReporter:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.lines: list[str] = []
+        self.notes: list[str] = []
 
     def step(self, name: str) -> None: ...
 
     def done(self, name: str, seconds: float, detail: str) -> None:
         self.steps.append(name)
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def log(self, line: str) -> None:
         self.lines.append(line)
@@ -356,6 +358,32 @@ def test_a_second_deploy_at_once_is_locked_out_and_told_by_whom(run: Deploy, pla
     assert "process " in refused[0].message
     assert len(platform.received) == 1
     assert not run().changed, "the lock is free again"
+
+
+def test_an_interrupt_is_recorded_and_says_what_goes_on(run: Deploy, platform: ScriptedPlatform, shop: Path) -> None:
+    class Impatient(SilentReporter):
+        def step(self, name: str) -> None:
+            if name == "follow":
+                raise KeyboardInterrupt
+
+    reporter = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        run(reporter=reporter)
+    assert reporter.notes == ["the platform goes on with deployment deployment-1; `invoke releases` shows how it ends"]
+    assert History(shop / ".fairlead").load()[-1].verdict == "interrupted"
+
+
+def test_a_platform_that_stops_answering_for_a_moment_is_asked_again(run: Deploy, platform: ScriptedPlatform) -> None:
+    asked = itertools.count()
+    honest = platform.deployment
+
+    def moody(deployment_id: str, /) -> Deployment | None:
+        if next(asked) == 0:
+            raise RuntimeError("a moment, please")
+        return honest(deployment_id)
+
+    platform.deployment = moody  # type: ignore[method-assign]  # a double that stumbles once
+    assert run().changed
 
 
 def test_logs_are_passed_on_once_each(run: Deploy, platform: ScriptedPlatform) -> None:

@@ -1,6 +1,7 @@
 """What `act` guarantees to every act, and what it refuses."""
 
 import logging
+import signal
 
 import pytest
 from invoke import Collection, Context, Exit, Program
@@ -75,6 +76,23 @@ def test_an_interrupt_ends_with_130_and_no_traceback(capsys: pytest.CaptureFixtu
         slow(Context())
     assert ended.value.code == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_sigterm_ends_an_act_as_a_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    cleaned: list[str] = []
+
+    @act()
+    def slow() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append("up")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Exit) as ended:
+        slow(Context())
+    assert (ended.value.code, cleaned, capsys.readouterr().err) == (143, ["up"], "error: interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_confirmation_is_refused_where_nobody_can_be_asked() -> None:
