@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
 
 import nox
 
@@ -42,13 +41,13 @@ ON_GITHUB = "GITHUB_ACTIONS" in os.environ
 
 #: What the toolkit and the backend need to run, exactly as it is locked for people and for releases.
 RUNTIME = ("-r", "requirements.txt", "-r", "backend/requirements.txt")
-TEST_TOOLS = ("coverage", "pytest", "pytest-xdist", "pyyaml", "sp-repo-review")
+TEST_TOOLS = ("bandit", "coverage", "pip-audit", "pytest", "pytest-xdist", "pyyaml", "sp-repo-review")
 
 #: Names this run of nox, also to the processes that `nox -j` starts: no gate takes another run's data as proof.
 RUN = os.environ.setdefault("GATES_RUN", f"{time.time_ns():x}-{os.getpid()}")
 
 _STAMP = "gate-stamp.json"
-_held: dict[Path, IO[str]] = {}
+_held: dict[Path, int] = {}
 
 
 # --- Environments ---
@@ -62,7 +61,9 @@ def provide(session: nox.Session, *packages: str) -> None:
     taken as good. Runs of nox that share an environment take turns in making it, and none remakes it under another.
     """
     environment = Path(session.virtualenv.location)
-    lock = _held.get(environment) or _held.setdefault(environment, _lock_file(environment).open("a"))
+    if environment not in _held:
+        _held[environment] = os.open(_lock_file(environment), os.O_RDWR | os.O_CREAT, 0o666)
+    lock = _held[environment]
     wanted = stamp(session.python, packages)
     fcntl.flock(lock, fcntl.LOCK_SH)
     while _read_stamp(environment) != wanted:
@@ -91,8 +92,9 @@ def install_command(python: Path, packages: tuple[str, ...]) -> list[str]:
 
 
 def unlocked(environment: Path) -> list[str]:
-    """Name what an environment holds at a version that the gates' lock does not have."""
-    locked = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / GATES_LOCK).read_text("utf-8"), re.MULTILINE))
+    """Name what an environment holds and the gates' lock does not, at that version and with a hash."""
+    entry = r"^([\w.-]+)==([^\s;\\]+)[^\n]*?(?:\\\n\s*)?--hash=sha256:"
+    locked = dict(re.findall(entry, (ROOT / GATES_LOCK).read_text("utf-8"), re.MULTILINE))
     names = (folder.name.removesuffix(".dist-info") for folder in environment.glob("lib/*/site-packages/*.dist-info"))
     found = (name.rpartition("-")[::2] for name in names)
     return sorted(
@@ -119,7 +121,7 @@ def _make(session: nox.Session, environment: Path, packages: tuple[str, ...]) ->
             session.error(f"the environment could not be made: {' '.join(command)}\n{done.stdout.strip()}")
     if strangers := unlocked(environment):
         shutil.rmtree(environment, ignore_errors=True)
-        session.error(f"not in {GATES_LOCK}: {', '.join(strangers)}; run: nox -s lock")
+        session.error(f"not in {GATES_LOCK} with a hash: {', '.join(strangers)}; run: nox -s lock")
 
 
 def _home(environment: Path) -> Path:
@@ -171,7 +173,7 @@ def run_tests(session: nox.Session, kind: str, *, measured: bool) -> None:
     provide(session, *RUNTIME, *TEST_TOOLS)
     command = ["python", "-m", "pytest"]
     if measured:
-        session.env["COVERAGE_FILE"] = str(coverage_folder() / kind)
+        session.env["COVERAGE_FILE"] = str(coverage_folder() / "data")
         command = ["python", "-m", "coverage", "run", "-m", "pytest"]
     command += ["-n", "auto", "--maxprocesses", "4", "-o", f"cache_dir={cache('pytest-' + session.name)}"]
     if ON_GITHUB:
@@ -248,11 +250,10 @@ def coverage(session: nox.Session) -> None:
     """Enforce the coverage that unit and integration tests reach together: statements, branches, functions, lines."""
     provide(session, "coverage")
     folder = coverage_folder()
-    report = STATE / "coverage" / f"report-{RUN}.json"
-    session.env["COVERAGE_FILE"] = str(folder / "together")
-    session.run("coverage", "combine", "--quiet", "--keep", str(folder))
+    report = folder / "report.json"
+    session.env["COVERAGE_FILE"] = str(folder / "data")
+    session.run("coverage", "combine", "--quiet")
     session.run("coverage", "json", "--quiet", "-o", str(report))
-    shutil.rmtree(folder)
     session.run("python", "-m", "fairlead.gates.coverage", str(report))
 
 
@@ -293,11 +294,10 @@ def lock(session: nox.Session) -> None:
 @nox.session(default=False, tags=["meta"])
 def planted(session: nox.Session) -> None:
     """Plant one defect for each gate in a copy of the repository, and see that the gate fails."""
-    provide(session, "-r", "requirements.txt", "pytest")
+    provide(session, "-r", "requirements.txt", "pytest", "pytest-xdist")
     session.env["PLANTED_ENVDIR"] = str(STATE / "planted")
-    session.run(
-        "python", "-m", "pytest", "-o", f"cache_dir={cache('pytest-planted')}", "tests/planted", *session.posargs
-    )
+    options = ["-n", "2", "-o", f"cache_dir={cache('pytest-planted')}"]
+    session.run("python", "-m", "pytest", *options, "tests/planted", *session.posargs)
 
 
 if __name__ == "__main__":
