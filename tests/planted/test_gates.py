@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 300
 #: What the surrounding run of nox would hand on.
 _NOT_HANDED_ON = re.compile(r"GATES_RUN|NOX_.*|COVERAGE_.*|FAIRLEAD_.*|PYTEST_.*|VIRTUAL_ENV|PYTHONPATH|UV_PYTHON")
+_LEFT_BEHIND = (".git", ".nox", ".fairlead", ".venv", "venv", "__pycache__", ".*_cache", ".coverage*", "dist")
 _UNIT = "tests/unit/gates/test_annotations.py"
 _COVERAGE_TESTS = "tests/unit/gates/test_coverage.py"
 _HASH = "0123456789abcdef" * 4
@@ -145,18 +146,9 @@ def _without(root: Path, requirement: str) -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the repository: what git tracks and what it would."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+    """A copy of the repository, without what the gates and a person's own tools left in it."""
     target = tmp_path / "a copy"
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*_LEFT_BEHIND), symlinks=True)
     yield target
     shutil.rmtree(target, ignore_errors=True)
 
