@@ -244,7 +244,9 @@ def _aftermath(config: Config, target: Target, before: Report, error: Error) -> 
     """Find out what serves after a failed deploy, and say so in the error that ends it."""
     if before.digest is None:
         return DeployError(f"{error.message}; there is no earlier release", hint=error.hint)
-    after = _look(config, target, digest=before.digest, confirmations=config.deploy.confirmations, timeout=_REPLACED_IN)
+    after = _look(
+        config, target, digest=before.digest, confirmations=config.deploy.confirmations, timeout=_CONFIRMED_IN
+    )
     if after.verdict is Verdict.HEALTHY:
         return DeployError(
             f"{error.message}; the earlier release still serves ({before.digest[:19]}…)", hint=error.hint

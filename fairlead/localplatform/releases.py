@@ -28,12 +28,12 @@ _INHERITED: Final = frozenset(
         "SSL_CERT_DIR",
         "REQUESTS_CA_BUNDLE",
         "CURL_CA_BUNDLE",
-        "COVERAGE_PROCESS_START",
-        "COVERAGE_PROCESS_CONFIG",
     }
 )
 #: What installing packages may need besides: proxies, indexes and caches.
 _INHERITED_BY_BUILDS: Final = frozenset({"NETRC", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"})
+#: What has coverage measure a process; the platform is a part of Fairlead, and measured by its tests.
+_MEASURING: Final = frozenset({"COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"})
 _PROXIES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
@@ -175,7 +175,7 @@ def make_build_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def make_daemon_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Assemble the platform's own environment: what builds and releases may see, and Fairlead's settings."""
-    settings = {name: value for name, value in environ.items() if name.startswith("FAIRLEAD_")}
+    settings = {name: value for name, value in environ.items() if name.startswith("FAIRLEAD_") or name in _MEASURING}
     return {**make_build_variables(environ), **settings}
 
 

@@ -153,7 +153,7 @@ def urls(platform: ScriptedPlatform) -> Iterator[tuple[str, str]]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout, "_REPLACED_IN", 0.3)
-    monkeypatch.setattr(rollout, "_CONFIRMED_IN", 2.0)
+    monkeypatch.setattr(rollout, "_CONFIRMED_IN", 10.0)
 
 
 Deploy = Callable[..., deploy.Outcome]

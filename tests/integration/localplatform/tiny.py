@@ -161,7 +161,8 @@ class Project:
     @property
     def environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")}
-        return {**kept, "RAILWAY_TOKEN": "canary-of-the-caller", "SECRET_OF_THE_CALLER": "canary"}
+        measured = {name.removeprefix("MEASURED_"): value for name, value in kept.items() if "COVERAGE_PROCESS" in name}
+        return {**kept, **measured, "RAILWAY_TOKEN": "canary-of-the-caller", "SECRET_OF_THE_CALLER": "canary"}
 
     @property
     def directory(self) -> Path:

@@ -1,17 +1,23 @@
-"""The acts as a person runs them: a process, an exit code, and what stands on the two streams."""
+"""The acts as a person runs them: an exit code, and what stands on the two streams."""
 
+import contextlib
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import pytest
+from invoke import Program
 
 from fairlead import postgres
+from fairlead.tasks import namespace
 from tests.integration.localplatform.tiny import APPLICATION
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,7 +27,7 @@ name = "shop"
 backend = "shop"
 migrations = { directory = "shop/migrations" }
 bundle = { include = ["app.py", "migrations/*.sql", "requirements.txt", "Procfile"] }
-platform = { port = %d, health-timeout = 3.0, stop-timeout = 2.0 }
+platform = { port = %d, health-timeout = 2.0, stop-timeout = 2.0 }
 
 [tool.fairlead.environments.staging]
 platform = "railway"
@@ -33,7 +39,7 @@ url = "https://example.com"
 approval = true
 """
 
-Act = Callable[..., subprocess.CompletedProcess[str]]
+Act = Callable[..., "Done"]
 
 
 def free_port() -> int:
@@ -54,13 +60,40 @@ def make_shop(root: Path, *, port: int) -> Path:
     return root
 
 
-def run_act(root: Path, *arguments: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "RAILWAY_"))}
-    environ = {**kept, "PYTHONPATH": str(ROOT), **(variables or {})}
+@dataclass(frozen=True)
+class Done:
+    """What an act left: its exit code and the two streams."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_act(root: Path, *arguments: str) -> Done:
+    """Run an act as `python -m fairlead` does, in this process."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "RAILWAY_"))}
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, variables, clear=True),
+        contextlib.chdir(root),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            Program(namespace=namespace, name="fairlead", binary="fairlead").run(["fairlead", *arguments])
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def run_process(root: Path, *arguments: str) -> Done:
+    """Run an act in a process of its own."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "RAILWAY_"))}
     done = subprocess.run(
         [sys.executable, "-m", "fairlead", *arguments],
         cwd=root,
-        env=environ,
+        env={**variables, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -69,7 +102,7 @@ def run_act(root: Path, *arguments: str, variables: dict[str, str] | None = None
     )
     # What a release printed is shown indented; a line of its own would be ours.
     assert "\nTraceback" not in f"\n{done.stderr}", done.stderr
-    return done
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def remove_platform(root: Path) -> None:
@@ -87,7 +120,7 @@ def shop(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def act(shop: Path) -> Act:
-    return lambda *arguments, **options: run_act(shop, *arguments, **options)
+    return lambda *arguments: run_act(shop, *arguments)
 
 
 def break_app(shop: Path, fault: str) -> None:
@@ -95,7 +128,7 @@ def break_app(shop: Path, fault: str) -> None:
 
 
 def test_from_nothing_to_a_second_release_and_down_again(act: Act, shop: Path) -> None:
-    first = act("deploy")
+    first = run_process(shop, "deploy")
     assert first.returncode == 0, first.stderr
     for expected in ("release 1 serves at http://127.0.0.1:", "preflight", "total", "next:"):
         assert expected in first.stdout
@@ -177,7 +210,7 @@ def test_bad_input_gets_one_clear_message_and_its_exit_code(
     [
         (("[tool.fairlead]", "[tool.fairlead"), ("config.show",), 10, "not valid TOML"),
         (('name = "shop"', 'nmae = "shop"'), ("deploy",), 10, "did you mean name?"),
-        (("health-timeout = 3.0", 'health-timeout = "soon"'), ("deploy",), 10, "platform.health-timeout"),
+        (("health-timeout = 2.0", 'health-timeout = "soon"'), ("deploy",), 10, "platform.health-timeout"),
         (('"shop/migrations"', '"shop/migration"'), ("deploy",), 17, "shop/migration"),
         (('"app.py", ', '"application.py", '), ("build",), 17, "'application.py' matches no file"),
     ],

@@ -136,7 +136,6 @@ def test_release_sees_its_own_variables_and_little_else(tmp_path: Path) -> None:
         "VIRTUAL_ENV": "/env",
         "HOME": "/home/caller",
         "LC_ALL": "C.UTF-8",
-        "COVERAGE_PROCESS_START": "/c",
         "PYTHONUNBUFFERED": "1",
         "GREETING": "hello",
         "JWT": "declared",
