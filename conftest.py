@@ -14,8 +14,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Measure the test process, and of those that it starts only the local platform's.
 
     Measuring doubles the time that a Python process takes to start, and tests start hundreds. What they run is measured
-    in the test process as well; the platform's process alone runs code that is reached nowhere else, so its tests give
-    it these variables back.
+    in the test process as well; the platform's process alone runs code that is reached nowhere else, so some of its
+    tests give it these variables back.
     """
     starts_workers = not hasattr(config, "workerinput") and config.getoption("numprocesses", default=None)
     if not starts_workers:

@@ -23,6 +23,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Endpoint]]:
     """A platform, shared by a module's tests, on which the release "base" serves."""
     made = make_project(tmp_path_factory.mktemp("serving"))
+    made.measured = True
     try:
         endpoint = made.start()
         assert made.deploy(make_bundle("base"), endpoint=endpoint)["status"] == "SUCCESS"

@@ -145,9 +145,10 @@ def make_bundle(
 
 @dataclass
 class Project:
-    """A repository with a local platform, as the acts see it."""
+    """A repository with a local platform, as the acts see it; `measured` has coverage measure the platform's process."""
 
     root: Path
+    measured: bool = False
 
     @property
     def gates(self) -> Path:
@@ -161,8 +162,11 @@ class Project:
     @property
     def environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")}
-        measured = {name.removeprefix("MEASURED_"): value for name, value in kept.items() if "COVERAGE_PROCESS" in name}
-        return {**kept, **measured, "RAILWAY_TOKEN": "canary-of-the-caller", "SECRET_OF_THE_CALLER": "canary"}
+        if self.measured:
+            kept |= {
+                name.removeprefix("MEASURED_"): text for name, text in kept.items() if name.startswith("MEASURED_")
+            }
+        return {**kept, "RAILWAY_TOKEN": "canary-of-the-caller", "SECRET_OF_THE_CALLER": "canary"}
 
     @property
     def directory(self) -> Path:
