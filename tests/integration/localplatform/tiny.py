@@ -145,7 +145,7 @@ def make_bundle(
 
 @dataclass
 class Project:
-    """A repository with a local platform, as the acts see it; `measured` has coverage measure the platform's process."""
+    """A repository with a local platform, as the acts see it; coverage measures the platform where `measured`."""
 
     root: Path
     measured: bool = False
