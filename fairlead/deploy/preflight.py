@@ -10,7 +10,7 @@ from fairlead.exceptions import MigrationError, PreflightError
 def plan(config: Config, environment: EnvironmentConfig, *, from_dirty: bool = False) -> tuple[Bundle, tuple[str, ...]]:
     """Make the bundle that a deploy would send and collect every reason not to send it.
 
-    Touches nothing and asks nobody. Raises `PreflightError` when there is no bundle to speak of.
+    Touches nothing and asks nobody. Where there are reasons, the bundle may be empty.
     """
     info = build.collect(config.root, name=config.name, version=config.version, environ=config.environ)
     problems: list[str] = []

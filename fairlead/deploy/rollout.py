@@ -151,7 +151,8 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> O
             _confirm(config, target, made.digest)
             detail.append(f"the digest was served {config.deploy.confirmations} times in a row")
     except (DeployError, PlatformError) as error:
-        raise _aftermath(config, target, before, error) from error
+        earlier = before.digest or (serving.digest if serving else None)
+        raise _aftermath(config, target, earlier, error) from error
     except KeyboardInterrupt:
         clock.reporter.note(
             f"the platform goes on with deployment {deployment_id}; `invoke releases` shows how it ends"
@@ -240,17 +241,17 @@ class _Tail:
             self._reporter.log(line.message)
 
 
-def _aftermath(config: Config, target: Target, before: Report, error: Error) -> Error:
-    """Find out what serves after a failed deploy, and say so in the error that ends it."""
-    if before.digest is None:
+def _aftermath(config: Config, target: Target, earlier: str | None, error: Error) -> Error:
+    """Find out what serves after a failed deploy, and say so in the error that ends it.
+
+    `earlier` is the digest that the public URL served before or, where it said nothing, that of the release which the
+    platform said was serving; None when there was neither.
+    """
+    if earlier is None:
         return DeployError(f"{error.message}; there is no earlier release", hint=error.hint)
-    after = _look(
-        config, target, digest=before.digest, confirmations=config.deploy.confirmations, timeout=_CONFIRMED_IN
-    )
+    after = _look(config, target, digest=earlier, confirmations=config.deploy.confirmations, timeout=_CONFIRMED_IN)
     if after.verdict is Verdict.HEALTHY:
-        return DeployError(
-            f"{error.message}; the earlier release still serves ({before.digest[:19]}…)", hint=error.hint
-        )
+        return DeployError(f"{error.message}; the earlier release still serves ({earlier[:19]}…)", hint=error.hint)
     message = f"{error.message}; and the earlier release could not be verified: {after.reason}"
     return UnsafeDeployError(message, hint=f"look at {target.public_url} now")
 

@@ -290,6 +290,16 @@ def test_the_platforms_word_alone_is_not_success(
     assert type(failed.value) is error
 
 
+def test_an_earlier_release_that_could_not_be_seen_before_either_is_not_taken_for_none(
+    run: Deploy, platform: ScriptedPlatform
+) -> None:
+    _serve_an_earlier_release(platform)
+    platform.serving = None
+    platform.script, platform.serve = ("FAILED",), lambda built: None
+    with pytest.raises(UnsafeDeployError, match="the earlier release could not be verified"):
+        run()
+
+
 def test_a_deployment_that_failed_uses_up_no_number(run: Deploy, platform: ScriptedPlatform) -> None:
     _serve_an_earlier_release(platform)
     platform.script, platform.serve = ("FAILED",), lambda built: OLD
