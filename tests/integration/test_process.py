@@ -147,8 +147,9 @@ def test_timeout_leaves_no_pipe_open() -> None:
 def test_interrupt_kills_the_group_and_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "child.pid"
     caller = f"""
-import sys
+import signal, sys
 from fairlead._process import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 try:
     run([sys.executable, "-c", {FAMILY!r}, {str(file)!r}, "deaf"])
 except KeyboardInterrupt:
@@ -177,8 +178,9 @@ except KeyboardInterrupt:
     pathlib.Path(sys.argv[2]).touch()
 """
     caller = f"""
-import sys
+import signal, sys
 from fairlead._process import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 run([sys.executable, "-c", {child!r}, {str(begun)!r}, {str(ended)!r}], capture=False)
 """
     root = Path(__file__).parents[2]
