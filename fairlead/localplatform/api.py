@@ -125,7 +125,7 @@ class _Api:
             return await self._platform.receive(archive, message=message)
         except BaseException:
             # Not awaited: a request that is being cancelled could not wait for it.
-            archive.unlink(missing_ok=True)  # noqa: ASYNC240
+            archive.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, on a local disk
             raise
 
     def _authorized(self, request: Request) -> bool:

@@ -23,7 +23,7 @@ def _entry(name: str, version: str = "1.0") -> str:
         ("six==1.16.0 --hash=md5:00\n", "six==1.16.0 has no hash"),
         (f"--index-url https://example.com/simple\n{_entry('six')}", "names an address or an index"),
         (f"--extra-index-url foo\n{_entry('six')}", "names an address or an index"),
-        (f"--find-links /opt/wheels\n{_entry('six')}", "names an address or an index"),
+        (f"--find-links /srv/wheels\n{_entry('six')}", "names an address or an index"),
         (f"six @ file:///tmp/six.whl {HASH}\n", "names an address or an index"),
         ("six>=1.16\n", "is not a pinned requirement"),
         ("-e .\n", "is not a pinned requirement"),
