@@ -61,6 +61,7 @@ def provide(session: nox.Session, *packages: str) -> None:
     taken as good. Runs of nox that share an environment take turns in making it, and none remakes it under another.
     """
     environment = Path(session.virtualenv.location)
+    _trust_what_pip_trusts()
     if environment not in _held:
         _held[environment] = os.open(_lock_file(environment), os.O_RDWR | os.O_CREAT, 0o666)
     lock = _held[environment]
@@ -72,6 +73,15 @@ def provide(session: nox.Session, *packages: str) -> None:
             _make(session, environment, packages)
             (environment / _STAMP).write_text(json.dumps(wanted, indent=2) + "\n", "utf-8")
         fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def _trust_what_pip_trusts() -> None:
+    """Let uv accept the certificates that this machine accepts, as pip does: a company's proxy has one of its own."""
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())):
+        os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 
 
 def stamp(python: object, packages: tuple[str, ...]) -> dict[str, object]:

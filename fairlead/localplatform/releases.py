@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,8 +170,14 @@ def make_variables(
 def make_build_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Assemble the environment that packages are installed in."""
     kept = {name: value for name, value in environ.items() if name.startswith("UV_") or name.upper() in _PROXIES}
-    base = _inherit(environ, _INHERITED | _INHERITED_BY_BUILDS)
+    base = {**_inherit(environ, _INHERITED | _INHERITED_BY_BUILDS), **_trust(ssl.get_default_verify_paths())}
     return {**base, **kept, "PATH": environ.get("PATH") or _DEFAULT_PATH, "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+
+
+def _trust(paths: ssl.DefaultVerifyPaths) -> dict[str, str]:
+    """Let uv accept the certificates that this machine accepts, as pip does: a company's proxy has one of its own."""
+    known = paths.cafile or (paths.capath and any(Path(paths.capath).iterdir()))
+    return {"UV_SYSTEM_CERTS": "true"} if known else {}
 
 
 def make_daemon_variables(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a bundle says about how it is run, and what a release gets to see."""
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,32 @@ def test_builds_see_proxies_and_indexes_but_no_secrets() -> None:
     variables = releases.make_build_variables(CALLER)
     assert {"UV_INDEX_URL", "HTTPS_PROXY", "PATH", "HOME"} <= set(variables)
     assert not {"RAILWAY_TOKEN", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL", "VIRTUAL_ENV", "PYTHONPATH"} & set(variables)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "folder", "certificates", "trusts"),
+    [
+        ("ca.pem", None, (), True),
+        (None, "certs", ("one.pem",), True),
+        (None, "certs", (), False),
+        (None, None, (), False),
+    ],
+)
+def test_uv_accepts_the_machines_certificates_where_it_has_some(
+    bundle: str | None,
+    folder: str | None,
+    certificates: tuple[str, ...],
+    trusts: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if folder:
+        (tmp_path / folder).mkdir()
+        for name in certificates:
+            (tmp_path / folder / name).touch()
+    paths = ssl.DefaultVerifyPaths(bundle, folder and str(tmp_path / folder), "", "", "", "")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    assert ("UV_SYSTEM_CERTS" in releases.make_build_variables(CALLER)) is trusts
 
 
 def test_platform_itself_sees_fairleads_settings() -> None:
