@@ -6,20 +6,18 @@ constraints, and whatever comes out must be what the lock holds. It needs no net
 """
 
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fairlead import _output, config
+from fairlead._locks import LOCKS, Pin, parse, read_lock
 from fairlead._process import run
-from fairlead.exceptions import CommandError, ConfigurationError
+from fairlead.exceptions import ConfigurationError
 from fairlead.gates import _program
 
-LOCKS: Final = ("backend/requirements.txt", "requirements.txt", "requirements-gates.txt")
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 #: What a person installs stays small: ten seconds on a fresh machine.
 LARGEST: Final = {"requirements.txt": 45}
@@ -32,44 +30,6 @@ _OPTIONS: Final = (
 )
 #: pip would take packages, and so hashes, from these places of one machine.
 _OF_THIS_MACHINE: Final = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
-
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*)$")
-_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """One requirement of a lock: name, version, and the hashes of the files that may be installed for it."""
-
-    name: str
-    version: str
-    hashes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}=={self.version}"
-
-
-def parse(text: str) -> tuple[dict[str, Pin], list[str]]:
-    """Read a lock; return its pins by normalised name, and a line for each thing in it that must not be there."""
-    pins: dict[str, Pin] = {}
-    problems: list[str] = []
-    for number, line in enumerate(text.replace("\\\n", " ").splitlines(), start=1):
-        entry = line.split(" #")[0].strip()
-        if re.search(r"(?:https?|file)://|--(?:extra-)?index-url|--find-links|--trusted-host", line):
-            problems.append(f"entry {number} names an address or an index: {entry or line.strip()}")
-        elif match := _PIN.match(entry):
-            pin = Pin(normalise(match["name"]), match["version"], tuple(_HASH.findall(entry)))
-            pins[pin.name] = pin
-            if not pin.hashes:
-                problems.append(f"{pin} has no hash")
-        elif entry and not entry.startswith("#"):
-            problems.append(f"entry {number} is not a pinned requirement: {entry[:80]}")
-    return pins, problems
-
-
-def normalise(name: str) -> str:
-    """Return a package's name in the one spelling that indexes compare."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def compile_command(lock: str, *, upgrades: Sequence[str] = ()) -> list[str]:
@@ -97,7 +57,7 @@ def problems_of(root: Path) -> list[str]:
     found: list[str] = []
     seen: dict[str, tuple[str, Pin]] = {}
     for lock in LOCKS:
-        pins, problems = parse(_read(root / lock))
+        pins, problems = parse(read_lock(root, lock))
         found += [f"{lock}: {problem}" for problem in problems]
         if len(pins) > LARGEST.get(lock, sys.maxsize):
             found.append(f"{lock}: {len(pins)} packages, and at most {LARGEST[lock]} are allowed")
@@ -130,7 +90,7 @@ def check(root: Path) -> list[str]:
     """Return a line for each way in which the locks are not sound or not in step; change nothing."""
     found = problems_of(root)
     for lock in LOCKS:
-        locked, _ = parse(_read(root / lock))
+        locked, _ = parse(read_lock(root, lock))
         for python in PYTHONS:
             resolved, refusal = _resolve(root, lock, python)
             found += [f"{lock}: {refusal}"] if refusal else differences(lock, locked, resolved, python=python)
@@ -192,13 +152,6 @@ def _uninstallable(root: Path, python: str) -> list[str]:
                 why = " ".join(done.stderr.split())
                 return [f"{lock}: cannot be installed on Python {python}: {why}"]
     return []
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}", hint="nox -s lock") from None
 
 
 if __name__ == "__main__":

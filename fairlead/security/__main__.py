@@ -2,16 +2,14 @@
 
 import argparse
 import contextlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from fairlead import _output, config
-from fairlead.exceptions import ConfigurationError, Error
+from fairlead._locks import LOCKS, parse, read_lock
+from fairlead.exceptions import Error
 from fairlead.security import advisories, audit, bandit, report
-
-LOCKS = ("backend/requirements.txt", "requirements.txt", "requirements-gates.txt")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,15 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def locked(root: Path, locks: Sequence[str]) -> dict[str, str]:
     """Return name and version of every package in the locks, whatever its markers say."""
-    packages: dict[str, str] = {}
-    for lock in locks:
-        try:
-            text = (root / lock).read_text("utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{lock} cannot be read: {error.strerror}", hint="nox -s lock") from None
-        for name, version in re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", text, re.MULTILINE):
-            packages[re.sub(r"[-_.]+", "-", name).lower()] = version
-    return packages
+    pins = (pin for lock in locks for pin in parse(read_lock(root, lock))[0].values())
+    return {pin.name: pin.version for pin in pins}
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from fairlead._locks import LOCKS, Pin, parse
 from fairlead._process import Completed
-from fairlead.exceptions import CommandError, ConfigurationError
+from fairlead.exceptions import ConfigurationError
 from fairlead.gates import locks
-from fairlead.gates.locks import Pin
 
 ROOT = Path(__file__).resolve().parents[3]
 HASH = "--hash=sha256:" + "a" * 64
@@ -30,18 +30,18 @@ def _entry(name: str, version: str = "1.0") -> str:
     ],
 )
 def test_what_must_not_be_in_a_lock_is_named(text: str, problem: str) -> None:
-    _, problems = locks.parse(text)
+    _, problems = parse(text)
     assert any(problem in line for line in problems)
 
 
 def test_a_sound_lock_has_no_problem() -> None:
-    pins, problems = locks.parse(f"# made by nox\n{_entry('Six_Seven', '2')}{_entry('b')}")
+    pins, problems = parse(f"# made by nox\n{_entry('Six_Seven', '2')}{_entry('b')}")
     assert problems == []
     assert pins == {"six-seven": Pin("six-seven", "2", (HASH,)), "b": Pin("b", "1.0", (HASH,))}
 
 
 def test_a_marker_is_not_part_of_the_version() -> None:
-    pins, problems = locks.parse(f'uvloop==0.22.1 ; sys_platform != "win32" \\\n    {HASH}\n')
+    pins, problems = parse(f'uvloop==0.22.1 ; sys_platform != "win32" \\\n    {HASH}\n')
     assert problems == []
     assert pins["uvloop"].version == "0.22.1"
 
@@ -52,7 +52,7 @@ def test_the_repositorys_locks_are_sound() -> None:
 
 def _write(root: Path, **texts: str) -> None:
     (root / "backend").mkdir()
-    for lock in locks.LOCKS:
+    for lock in LOCKS:
         (root / lock).write_text(texts.get(lock.replace("/", "_").replace("-", "_").removesuffix(".txt"), ""))
 
 
@@ -67,7 +67,7 @@ def test_what_a_person_installs_stays_small(tmp_path: Path) -> None:
 
 
 def test_a_missing_lock_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         locks.problems_of(tmp_path)
 
 

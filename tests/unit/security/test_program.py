@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlead._locks import LOCKS
 from fairlead.security import __main__ as program
 from fairlead.security import audit, bandit
 from fairlead.security.report import Scan
@@ -14,7 +15,7 @@ LOCK = "six==1.16.0 \\\n    --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pyproject.toml").write_text('[tool.fairlead]\nname = "x"\n')
     (tmp_path / "backend").mkdir()
-    for lock in program.LOCKS:
+    for lock in LOCKS:
         (tmp_path / lock).write_text(LOCK)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bandit, "scan", lambda root, folders: Scan("bandit", f"{folders}"))

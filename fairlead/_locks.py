@@ -1,0 +1,57 @@
+"""The locks of the repository, and how one is read."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fairlead.exceptions import ConfigurationError
+
+#: In the order in which they are compiled, each constrained by those before it.
+LOCKS: Final = ("backend/requirements.txt", "requirements.txt", "requirements-gates.txt")
+
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s;\\]+)(?P<rest>.*)$")
+_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One requirement of a lock: name, version, and the hashes of the files that may be installed for it."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+def parse(text: str) -> tuple[dict[str, Pin], list[str]]:
+    """Read a lock; return its pins by normalised name, and a line for each thing in it that must not be there."""
+    pins: dict[str, Pin] = {}
+    problems: list[str] = []
+    for number, line in enumerate(text.replace("\\\n", " ").splitlines(), start=1):
+        entry = line.split(" #")[0].strip()
+        if re.search(r"(?:https?|file)://|--(?:extra-)?index-url|--find-links|--trusted-host", line):
+            problems.append(f"entry {number} names an address or an index: {entry or line.strip()}")
+        elif match := _PIN.match(entry):
+            pin = Pin(normalise(match["name"]), match["version"], tuple(_HASH.findall(entry)))
+            pins[pin.name] = pin
+            if not pin.hashes:
+                problems.append(f"{pin} has no hash")
+        elif entry and not entry.startswith("#"):
+            problems.append(f"entry {number} is not a pinned requirement: {entry[:80]}")
+    return pins, problems
+
+
+def normalise(name: str) -> str:
+    """Return a package's name in the one spelling that indexes compare."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_lock(root: Path, lock: str) -> str:
+    """Return the text of one of `LOCKS`; raise `ConfigurationError` where it cannot be read."""
+    try:
+        return (root / lock).read_text("utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{lock} cannot be read: {error.strerror}", hint="nox -s lock") from None
