@@ -239,10 +239,17 @@ version-path = {quoted(config.version_path)}
 [tool.fairlead.migrations]
 engine = {quoted(config.migrations.engine)}
 directory = {quoted(_migrations_inside(config))}
-
+{_migration_settings(config)}
 [tool.fairlead.environments.local]
 database-url-env = "DATABASE_URL"
 """
+
+
+def _migration_settings(config: Config) -> str:
+    """Return how a release runs its migrations, where that is set: as elsewhere."""
+    names = ("lock-timeout", "statement-timeout", "transaction-control")
+    values = ((name, config.values.get(f"migrations.{name}")) for name in names)
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values if value is not None)
 
 
 def _entry(path: Path, inside: PurePosixPath) -> Entry:

@@ -15,8 +15,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fairlead._sections import (
+    BundleConfig,
+    CoverageConfig,
+    DeployConfig,
+    EnvironmentConfig,
+    MigrationsConfig,
+    PlatformConfig,
+)
 from fairlead._values import check, describe, from_text
 from fairlead.exceptions import ConfigurationError
+
+__all__ = [
+    "BundleConfig",
+    "Config",
+    "CoverageConfig",
+    "DeployConfig",
+    "EnvironmentConfig",
+    "MigrationsConfig",
+    "PlatformConfig",
+    "load",
+]
 
 FILE = "pyproject.toml"
 PREFIX = "FAIRLEAD_"
@@ -25,66 +44,6 @@ PREFIX = "FAIRLEAD_"
 OTHER_VARIABLES = frozenset({"FAIRLEAD_TEST_DATABASE_URL", "FAIRLEAD_BUILD_NUMBER", "FAIRLEAD_DEBUG"})
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationsConfig:
-    """Where migrations lie and which engine runs them."""
-
-    engine: str
-    directory: Path
-
-
-@dataclass(frozen=True, slots=True)
-class BundleConfig:
-    """What a bundle holds: glob patterns within the backend's folder, and whether the toolkit itself goes along."""
-
-    include: tuple[str, ...]
-    toolkit: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PlatformConfig:
-    """How the local platform runs releases; times are in seconds."""
-
-    port: int
-    health_timeout: float
-    stop_timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeployConfig:
-    """How a deploy is followed and verified; `timeout` is in seconds, `confirmations` counts answers in a row."""
-
-    timeout: float
-    confirmations: int
-
-
-@dataclass(frozen=True, slots=True)
-class CoverageConfig:
-    """What the coverage gate asks for, in per cent."""
-
-    statements: float
-    branches: float
-    functions: float
-    lines: float
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentConfig:
-    """A named place to deploy to."""
-
-    name: str
-    platform: str
-    branch: str | None
-    url: str | None
-    services: Mapping[str, str]
-    token_env: str | None
-    database_url_env: str | None
-    promote_from: str | None
-    approval: bool
-    variables: Mapping[str, str]
-    generated_secrets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +94,20 @@ _TOP: dict[str, _Key] = {
     "state-directory": _Key("path", ".fairlead"),
 }
 _SECTIONS: dict[str, dict[str, _Key]] = {
-    "migrations": {"engine": _Key("sql|alembic", "sql"), "directory": _Key("path", "backend/migrations")},
+    "migrations": {
+        "engine": _Key("sql|alembic", "sql"),
+        "directory": _Key("path", "backend/migrations"),
+        "lock-timeout": _Key("seconds", 2.0),
+        "statement-timeout": _Key("seconds"),
+        "transaction-control": _Key("refuse|run", "refuse"),
+        "seed": _Key("path"),
+        "baseline-irreversible": _Key("table of strings", {}),
+        "lint-ignore": _Key("list of strings", ()),
+        "alembic-python": _Key("path"),
+        "alembic-url-env": _Key("variable name", "DATABASE_URL"),
+        "alembic-heads": _Key("off|warning|error", "error"),
+        "alembic-check": _Key("off|warning|error", "warning"),
+    },
     "bundle": {
         "include": _Key("list of strings", ("app/**/*.py", "migrations/*.sql", "requirements.txt")),
         "toolkit": _Key("boolean", False),
@@ -160,6 +132,7 @@ _ENVIRONMENT: dict[str, _Key] = {
     "database-url-env": _Key("variable name"),
     "promote-from": _Key("string"),
     "approval": _Key("boolean", False),
+    "backup": _Key("boolean", False),
     "variables": _Key("table of strings", {}),
     "generated-secrets": _Key("list of strings", ()),
 }

@@ -26,11 +26,14 @@ class Migration:
     checksum: str
     down_file: Path | None = None
     down_sql: str | None = field(default=None, repr=False)
+    #: Whether up and down run within a transaction, which a mark in the file switches off.
+    transactional: bool = True
+    down_transactional: bool = True
 
     @property
-    def number(self) -> int:
-        """The version as the number that it is ordered by."""
-        return int(self.version)
+    def order(self) -> tuple[int, ...]:
+        """The version as the numbers that it is ordered by."""
+        return order_of(self.version)
 
     @property
     def label(self) -> str:
@@ -74,7 +77,12 @@ def load_migrations(directory: Path) -> tuple[Migration, ...]:
     if problems:
         raise _rejected(directory, problems)
     loaded = (_migration(up, down_of.get((up.version, up.name))) for up in ups)
-    return tuple(sorted(loaded, key=lambda migration: migration.number))
+    return tuple(sorted(loaded, key=lambda migration: migration.order))
+
+
+def order_of(version: str) -> tuple[int, ...]:
+    """Return what a version is ordered by: its numbers, so that 2 comes before 10, and 015 is 15."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def checksum(text: str) -> str:
@@ -86,7 +94,7 @@ def find_migration(migrations: Sequence[Migration], name: str) -> Migration:
     """Find a migration by version (`15` or `015`), label or file name; raise `MigrationError` when there is none."""
     wanted = Path(name).name.removesuffix(".sql").removesuffix(".down")
     for migration in migrations:
-        if migration.label == wanted or (wanted.isdecimal() and migration.number == int(wanted)):
+        if migration.label == wanted or (wanted.isdecimal() and migration.order == order_of(wanted)):
             return migration
     last = f"the newest is {migrations[-1].label}" if migrations else "there are no migrations"
     raise MigrationError(f"there is no migration {name}; {last}", hint="list them with: invoke migrations.status")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from fairlead.exceptions import MigrationError
-from fairlead.migrations.files import Migration, find_migration
+from fairlead.migrations.files import Migration, find_migration, order_of
 from fairlead.migrations.statements import (
     Statement,
     find_client_copies,
@@ -62,13 +62,13 @@ class Migrator:
     def status(self) -> tuple[Status, ...]:
         """Return where every migration stands, those applied without a file among them; nothing is changed."""
         with self._telling():
-            records = {int(record.version): record for record in self._table.read()}
-        rows = [_status(migration, records.pop(migration.number, None)) for migration in self._migrations]
+            records = {order_of(record.version): record for record in self._table.read()}
+        rows = [_status(migration, records.pop(migration.order, None)) for migration in self._migrations]
         rows += [
             Status(r.version, r.name, "missing", False, r.applied_at, r.duration_ms, r.applied_by)
             for r in records.values()
         ]
-        return tuple(sorted(rows, key=lambda row: int(row.version)))
+        return tuple(sorted(rows, key=lambda row: order_of(row.version)))
 
     def plan(self, *, to: str | None = None) -> tuple[Migration, ...]:
         """Return what `apply` would run, in order; nothing is changed. Raises as `apply` does."""
@@ -127,13 +127,13 @@ class Migrator:
         return planned
 
     def _plan(self, records: Sequence[Record], to: str | None) -> tuple[Migration, ...]:
-        known = {migration.number: migration for migration in self._migrations}
+        known = {migration.order: migration for migration in self._migrations}
         problems = _disagreements(records, known)
-        applied = {int(record.version) for record in records}
-        newest = max(applied, default=-1)
-        pending = [migration for migration in self._migrations if migration.number not in applied]
+        applied = {order_of(record.version) for record in records}
+        newest = max(applied, default=())
+        pending = [migration for migration in self._migrations if migration.order not in applied]
         for migration in pending:
-            if migration.number < newest:
+            if migration.order < newest:
                 problems.append(
                     f"{migration.file.name}: is new, and below {known[newest].label if newest in known else newest},"
                     " which is applied; give it a higher number"
@@ -142,20 +142,20 @@ class Migrator:
             raise _refused(problems)
         if to is None:
             return tuple(pending)
-        last = find_migration(self._migrations, to).number
-        return tuple(migration for migration in pending if migration.number <= last)
+        last = find_migration(self._migrations, to).order
+        return tuple(migration for migration in pending if migration.order <= last)
 
     def _plan_revert(self, records: Sequence[Record], steps: int | None, to: str | None) -> tuple[Migration, ...]:
-        known = {migration.number: migration for migration in self._migrations}
+        known = {migration.order: migration for migration in self._migrations}
         chosen = _choose_reverts(records, steps, to, self._migrations)
         problems = _disagreements(chosen, known)
         for record in chosen:
-            migration = known.get(int(record.version))
+            migration = known.get(order_of(record.version))
             if migration is not None and migration.down_sql is None:
                 problems.append(f"{migration.file.name}: has no {migration.label}.down.sql beside it")
         if problems:
             raise _refused(problems)
-        return tuple(known[int(record.version)] for record in chosen)
+        return tuple(known[order_of(record.version)] for record in chosen)
 
     def _apply(self, migration: Migration) -> float:
         started = time.monotonic()
@@ -232,10 +232,10 @@ def _status(migration: Migration, record: Record | None) -> Status:
     )
 
 
-def _disagreements(records: Sequence[Record], known: dict[int, Migration]) -> list[str]:
+def _disagreements(records: Sequence[Record], known: dict[tuple[int, ...], Migration]) -> list[str]:
     problems = []
     for record in records:
-        migration = known.get(int(record.version))
+        migration = known.get(order_of(record.version))
         if migration is None:
             problems.append(f"{record.label}.sql: is applied, and the file is missing; bring it back")
         elif migration.checksum != record.checksum:
@@ -250,14 +250,14 @@ def _choose_reverts(
 ) -> list[Record]:
     if steps is not None and to is not None:
         raise MigrationError("give either a number of steps or the version to go back to, not both")
-    newest_first = sorted(records, key=lambda record: int(record.version), reverse=True)
+    newest_first = sorted(records, key=lambda record: order_of(record.version), reverse=True)
     if to is None:
         count = 1 if steps is None else steps
         if count < 1:
             raise MigrationError(f"the number of steps must be 1 or more, not {count}")
         return newest_first[:count]
-    last = 0 if to.isdecimal() and int(to) == 0 else find_migration(migrations, to).number
-    return [record for record in newest_first if int(record.version) > last]
+    last = () if to.isdecimal() and int(to) == 0 else find_migration(migrations, to).order
+    return [record for record in newest_first if order_of(record.version) > last]
 
 
 def refuse_unrunnable(texts: "Iterable[tuple[Path, str]]") -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fairlead.exceptions import MigrationError
+from fairlead.migrations.files import order_of
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -80,7 +81,7 @@ class Table:
             return ()
         query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), self._table())
         records = (Record(*row) for row in self._connection.execute(query).fetchall())
-        return tuple(sorted(records, key=lambda record: (int(record.version), record.version)))
+        return tuple(sorted(records, key=lambda record: (order_of(record.version), record.version)))
 
     def ensure(self) -> None:
         """Make the table where it is missing; only for the holder of the lock."""
