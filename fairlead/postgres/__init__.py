@@ -7,7 +7,16 @@ listen on loopback and a private socket only, ask for a password, and run as an 
 
 from fairlead.postgres.cluster import remove_data
 from fairlead.postgres.databases import Databases, ExternalServer
+from fairlead.postgres.scratch import keep_template, scratch_database
 from fairlead.postgres.server import Server
 from fairlead.postgres.temporary import temporary_server
 
-__all__ = ["Databases", "ExternalServer", "Server", "remove_data", "temporary_server"]
+__all__ = [
+    "Databases",
+    "ExternalServer",
+    "Server",
+    "keep_template",
+    "remove_data",
+    "scratch_database",
+    "temporary_server",
+]

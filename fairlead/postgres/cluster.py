@@ -10,20 +10,25 @@ The home is the wanted folder, unless the server's user cannot reach that: then 
 `location` in the wanted folder points there. A home that nothing points to any more is removed by the next start.
 """
 
+import base64
 import contextlib
 import hashlib
+import hmac
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fairlead import _process
 from fairlead.exceptions import CommandError, PlatformError
 from fairlead.postgres.account import Account, reaches
 from fairlead.postgres.binaries import MAJOR_VERSION, Binaries
 from fairlead.postgres.ownership import LOCK_FILE, OwnerLock, end_orphan
+from fairlead.postgres.templates import choose_cache, copy_template, keep_template, make_key, sync_tree
 
 USER = "postgres"
 SHARED_HOMES = Path("/var/lib/fairlead")
@@ -36,6 +41,7 @@ _ORIGIN = "origin"
 _SOCKETS = "sockets"
 _SOCKET_PREFIX = "fairlead-"
 _SOCKET_LIMIT = 100
+_ITERATIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +171,12 @@ def initialise(cluster: Cluster, binaries: Binaries, *, durable: bool) -> None:
     _check_space(cluster.home)
     staging = cluster.make_folder(f"new-{os.getpid()}")
     try:
+        _make_data(cluster, binaries, staging, durable=durable)
         password = secrets.token_urlsafe(24)
-        password_file = staging / "password"
-        _write_private(password_file, password)
-        give(password_file, cluster.account)
-        _run_initdb(initdb_argv(binaries, staging / "data", password_file, durable=durable), staging, cluster)
+        _set_password(cluster, binaries, staging, password)
         _write_private(cluster.home / "password", password)
+        if durable:
+            sync_tree(staging / "data")
         (staging / "data").rename(cluster.data)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -190,9 +196,50 @@ def give(path: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid)
 
 
-def _run_initdb(argv: list[str], staging: Path, cluster: Cluster) -> None:
+def _make_data(cluster: Cluster, binaries: Binaries, staging: Path, *, durable: bool) -> None:
+    """Make the cluster's data in `staging` with a password that nobody keeps: a copy where there is a template."""
+    cache = choose_cache(cluster.account)
+    key = make_key(binaries, initdb_argv(binaries, Path(), Path(), durable=durable)[1:])
+    data = staging / "data"
+    if cache and key and copy_template(cache / key, data, cluster.account):
+        return
+    password_file = staging / "password"
+    _write_private(password_file, secrets.token_urlsafe(24))
+    give(password_file, cluster.account)
+    _run("initdb", initdb_argv(binaries, data, password_file, durable=durable), staging, cluster)
+    if cache and key:
+        keep_template(data, cache / key)
+
+
+def _set_password(cluster: Cluster, binaries: Binaries, staging: Path, password: str) -> None:
+    """Give the superuser its password, before anybody can connect: by a server of one session, told in a file."""
+    statement = staging / "statement"
+    _write_private(statement, f"ALTER ROLE {USER} PASSWORD '{hash_password(password)}'\n")
+    with statement.open("rb") as stdin:
+        _run("postgres", single_user_argv(binaries, staging / "data"), staging, cluster, stdin=stdin)
+
+
+def single_user_argv(binaries: Binaries, data: Path) -> list[str]:
+    """Build the command that runs statements from its input on a cluster that no server runs on."""
+    argv = [str(binaries.program("postgres")), "--single", "-D", str(data)]
+    for setting in ("exit_on_error=on", "fsync=off", "shared_buffers=1MB", "max_connections=5", "io_method=sync"):
+        argv += ["-c", setting]
+    return [*argv, "-c", "log_min_error_statement=panic", "postgres"]
+
+
+def hash_password(password: str, *, salt: bytes | None = None) -> str:
+    """Return what PostgreSQL keeps of a password: its SCRAM-SHA-256 verifier (RFC 5803)."""
+    salt = salt or secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    served = hmac.digest(salted, b"Server Key", "sha256")
+    first, second, third = (base64.b64encode(part).decode() for part in (salt, stored, served))
+    return f"SCRAM-SHA-256${_ITERATIONS}:{first}${second}:{third}"
+
+
+def _run(program: str, argv: list[str], staging: Path, cluster: Cluster, *, stdin: IO[bytes] | None = None) -> None:
     account = cluster.account
-    log = staging / "initdb.log"
+    log = staging / f"{program}.log"
     with log.open("wb") as output:
         try:
             child = _process.spawn(
@@ -200,18 +247,19 @@ def _run_initdb(argv: list[str], staging: Path, cluster: Cluster) -> None:
                 cwd=staging,
                 env=ENVIRONMENT,
                 output=output,
+                stdin=stdin or subprocess.DEVNULL,
                 user=account.uid if account else None,
                 group=account.gid if account else None,
             )
         except (CommandError, OSError) as error:
-            raise PlatformError(f"PostgreSQL's initdb cannot be run: {error}") from error
+            raise PlatformError(f"PostgreSQL's {program} cannot be run: {error}") from error
         try:
             code = child.wait()
         finally:
             _process.terminate(child, grace=1)
     if code != 0:
         said = log.read_text("utf-8", "replace").strip()
-        raise failure(f"PostgreSQL's initdb failed in {cluster.home} (exit code {code})", said)
+        raise failure(f"PostgreSQL's {program} failed in {cluster.home} (exit code {code})", said)
 
 
 def failure(what: str, said: str, *, hint: str | None = None) -> PlatformError:

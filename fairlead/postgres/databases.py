@@ -30,6 +30,14 @@ class Databases(ABC):
 
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def rename_database(self, name: str, new_name: str) -> None:
+        """Rename the database `name`; nobody may be connected to it."""
+        from psycopg import sql
+
+        self._administer(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new_name))
+        )
+
     def database_exists(self, name: str) -> bool:
         """Tell whether there is a database `name`."""
         import psycopg

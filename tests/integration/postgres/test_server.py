@@ -334,3 +334,19 @@ def test_living_server_is_not_taken_for_a_leftover(postgres_server: Server) -> N
 def test_programs_for_dumps_are_there_too() -> None:
     for name in ("psql", "pg_dump", "pg_restore"):
         assert find_binaries().program(name).is_file()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_second_cluster_is_a_copy_with_a_password_of_its_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.setattr("fairlead.postgres.cluster.choose_cache", lambda _account: tmp_path / "cache")
+    identify = "SELECT system_identifier FROM pg_control_system()"
+    with Server.start(folder, durable=durable) as server:
+        first, port, identifier = server.url(), server.port, run(server.url(), identify)
+    remove_data(folder)
+    with Server.start(folder, durable=durable) as server:
+        assert run(server.url(), identify) == identifier
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(first.replace(f":{port}/", f":{server.port}/"))
+    assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.postgres.binaries import Binaries
-from fairlead.postgres.cluster import ENVIRONMENT, initdb_argv
+from fairlead.postgres.cluster import ENVIRONMENT, initdb_argv, single_user_argv
 from fairlead.postgres.databases import ExternalServer, replace_database
 from fairlead.postgres.server import choose_port, server_argv
 
@@ -68,3 +68,10 @@ def test_database_of_an_address_is_replaced(url: str, database: str, expected: s
     assert replace_database(url, database) == expected
     assert ExternalServer(url).url(database) == expected
     assert ExternalServer(url).url() == url
+
+
+def test_server_of_one_session_stops_at_an_error_and_repeats_no_statement() -> None:
+    argv = single_user_argv(BINARIES, Path("/a b/data"))
+    assert argv[:4] == ["/opt/pg/bin/postgres", "--single", "-D", "/a b/data"]
+    assert {"exit_on_error=on", "log_min_error_statement=panic"} < set(argv)
+    assert argv[-1] == "postgres"
