@@ -39,7 +39,13 @@ def apply(name: str, url: str) -> None:
     from fairlead import _output
     from fairlead.exceptions import ConfigurationError
     from fairlead.migrations import Migrator, connect, describe_url, find_migration, load_migrations
+    from fairlead.migrations.url import pooler_warning
 
+    given = Path(name).resolve()
+    if given.is_file() and HERE / "migrations" not in given.parents:
+        raise ConfigurationError(
+            f"{name} does not lie in {HERE / 'migrations'}", hint="move it there, and name it alone"
+        )
     migrations = load_migrations(HERE / "migrations")
     migration = find_migration(migrations, name)
     if not url:
@@ -47,6 +53,8 @@ def apply(name: str, url: str) -> None:
             "DATABASE_URL is not set, and says which database to change",
             hint="set it: DATABASE_URL=postgresql://user:password@host:5432/database",
         )
+    if warning := pooler_warning(url):
+        _output.status("warn", warning)
     where = describe_url(url)
     with connect(url, application="fairlead apply_migration") as connection:
         if Migrator(connection, migrations).apply_one(migration):

@@ -1,30 +1,40 @@
 """Proves that every down reverses its up, revision by revision and then over the whole chain, on a scratch database."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fairlead.exceptions import MigrationError
-from fairlead.migrations.catalog import Difference, Snapshot, compare, take_snapshot
-from fairlead.migrations.files import Migration
+from fairlead.migrations.catalog import Difference, Snapshot, compare, describe_difference, take_snapshot
+from fairlead.migrations.files import Migration, order_of
 from fairlead.migrations.runner import Migrator, refuse_unrunnable
+from fairlead.migrations.statements import find_marks, split_statements
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_LONGEST_DEFINITION = 160
+    from fairlead.migrations.engine import Engine
+
+Progress = Callable[[Migration, int, int], None]
 
 
 def verify_reversible(
     connection: "Connection[tuple[Any, ...]]",
     migrations: Sequence[Migration],
     *,
-    on_progress: Callable[[Migration, int, int], None] | None = None,
+    engine: "Engine | None" = None,
+    seed: str = "",
+    accepted: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
 ) -> None:
     """Prove that every down reverses its up; raise `MigrationError` naming what is not reversed, and by which one.
 
     The arguments are those of `find_irreversible`.
     """
-    findings = find_irreversible(connection, migrations, on_progress=on_progress)
+    findings = find_irreversible(
+        connection, migrations, engine=engine, seed=seed, accepted=accepted, on_progress=on_progress
+    )
     if findings:
         lines = "\n".join(f"  - {finding}" for finding in findings)
         raise MigrationError(f"the downs do not undo what the ups do:\n{lines}", hint="mend the down files named above")
@@ -34,89 +44,207 @@ def find_irreversible(
     connection: "Connection[tuple[Any, ...]]",
     migrations: Sequence[Migration],
     *,
-    on_progress: Callable[[Migration, int, int], None] | None = None,
+    engine: "Engine | None" = None,
+    seed: str = "",
+    accepted: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Return in words what the downs do not reverse: nothing, where every one does.
 
-    `connection` leads to an empty scratch database, which holds all migrations afterwards when nothing was found. For
-    each revision: snapshot, up, snapshot, down, compare with the first, up again, compare with the second. Then all
-    down and all up again. Raises `MigrationError` when an up cannot be applied at all, and for a database that is not
-    empty.
+    `connection` leads to an empty scratch database, which holds all migrations afterwards when nothing was found;
+    `engine` is what applies them there, by default a `Migrator` on that connection. `seed` is SQL that puts rows in:
+    what stands after a comment `-- fairlead: after 012` runs once that version is applied, the rest after the last.
+    `accepted` has the versions whose down may lose something, each with its reason.
+
+    For each revision: snapshot, up, snapshot, down, compare with the first, up again, compare with the second. Then all
+    down and all up again. Raises `MigrationError` when an up cannot be applied at all, for a database that is not
+    empty, and for extensions that the server has not.
     """
-    migrator = Migrator(connection, migrations)
+    _refuse_unusable(connection, migrations)
+    excused = _Accepted(migrations, accepted or {})
+    rows = read_seed(seed, migrations)
+    walker = _Walker(connection, engine or Migrator(connection, migrations), on_its_own=engine is None)
     start = take_snapshot(connection)
-    if _holds_tables(start, connection):
-        raise MigrationError(
-            "the database to verify migrations on is not empty", hint="give the address of a database made for this"
-        )
-    refuse_unrunnable((m.down_file, m.down_sql) for m in migrations if m.down_file and m.down_sql)
-    findings: list[str] = []
-    before = start
+    findings: list[str] = list(excused.unknown)
+    before, snapshots = start, [start]
     for index, migration in enumerate(migrations, 1):
-        migrator.apply(to=migration.version)
+        walker.engine.apply(to=migration.version)
+        _put_in(connection, rows.get(migration.order, ""), migration)
         after = take_snapshot(connection)
-        findings += _try_revision(connection, migration, before, after)
+        findings += excused.judge(migration, walker.try_revision(migration, before, after))
+        if walker.stuck:
+            return tuple(findings)
         before = after
+        snapshots.append(after)
         if on_progress is not None:
             on_progress(migration, index, len(migrations))
     if not findings:
-        findings += _walk_chain(connection, migrator, start, before)
+        lowest = max((n for n, migration in enumerate(migrations, 1) if excused.holds(migration)), default=0)
+        to = migrations[lowest - 1].version if lowest else "0"
+        findings += walker.walk_chain(to, snapshots[lowest], before)
     return tuple(findings)
 
 
-def _try_revision(
-    connection: "Connection[tuple[Any, ...]]", migration: Migration, before: Snapshot, after: Snapshot
-) -> list[str]:
-    """Revert and apply one revision again in a transaction that is rolled back, so that the next one starts clean."""
+def read_seed(text: str, migrations: Sequence[Migration]) -> Mapping[tuple[int, ...], str]:
+    """Return what of a seed's SQL runs after which version; raise `MigrationError` for one that there is not."""
+    orders = [migration.order for migration in migrations]
+    if not orders or not text.strip():
+        return {}
+    lines = text.splitlines(keepends=True)
+    sections: dict[tuple[int, ...], str] = {}
+    current, begin = orders[-1], 0
+    for mark in find_marks(text):
+        if mark.name != "after":
+            continue
+        sections[current] = sections.get(current, "") + "".join(lines[begin : mark.line - 1])
+        current, begin = order_of(mark.reason), mark.line
+        if current not in orders:
+            raise MigrationError(
+                f"line {mark.line} of the seed names the version {mark.reason or 'of nothing'}, which there is not",
+                hint="write it as: -- fairlead: after 012",
+            )
+    sections[current] = sections.get(current, "") + "".join(lines[begin:])
+    return sections
+
+
+class _Accepted:
+    """The versions that may be irreversible; one that is not, and one that there is not, is a finding too."""
+
+    def __init__(self, migrations: Sequence[Migration], reasons: Mapping[str, str]) -> None:
+        self._orders = {order_of(version) for version in reasons}
+        known = {migration.order for migration in migrations}
+        self.unknown = [
+            f"{version}: is listed in baseline-irreversible, and there is no such migration; take it out"
+            for version in reasons
+            if order_of(version) not in known
+        ]
+
+    def holds(self, migration: Migration) -> bool:
+        return migration.order in self._orders
+
+    def judge(self, migration: Migration, findings: Sequence[str]) -> list[str]:
+        if not self.holds(migration):
+            return list(findings)
+        return [] if findings else [f"{migration.label}: is listed in baseline-irreversible, and reverses; take it out"]
+
+
+class _Walker:
+    """Goes down and up again; `stuck` says that what it left behind lets no other revision be looked at."""
+
+    def __init__(self, connection: "Connection[tuple[Any, ...]]", engine: "Engine", *, on_its_own: bool) -> None:
+        self.connection = connection
+        self.engine = engine
+        self.stuck = False
+        self._sql_files = on_its_own
+
+    def try_revision(self, migration: Migration, before: Snapshot, after: Snapshot) -> list[str]:
+        """Revert and apply one revision again; return in words what that did not bring back."""
+        if migration.down_file is None:
+            return [f"{migration.label}: there is no down file"]
+        if self._sql_files and migration.transactional and migration.down_transactional:
+            found = self._try_and_roll_back(migration, before, after)
+            if found is not None:
+                return found
+        return self._try_for_real(migration, before, after)
+
+    def walk_chain(self, to: str, start: Snapshot, end: Snapshot) -> list[str]:
+        """Go down to version `to` and up to the newest; both schemas must be as they were."""
+        findings: list[str] = []
+        with _telling("the whole chain: down", findings):
+            self.engine.revert(to=to)
+            findings += _tell("the whole chain", compare(start, take_snapshot(self.connection)), "down")
+        if not findings:
+            with _telling("the whole chain: up after down", findings):
+                self.engine.apply()
+                findings += _tell("the whole chain", compare(end, take_snapshot(self.connection)), "up after down")
+        return findings
+
+    def _try_and_roll_back(self, migration: Migration, before: Snapshot, after: Snapshot) -> list[str] | None:
+        """Try it in a transaction that is rolled back, so that the next one starts clean; None where that cannot be."""
+        import psycopg
+
+        step = "down"
+        try:
+            with self.connection.transaction(force_rollback=True):
+                self.connection.execute((migration.down_sql or "").encode())
+                findings = _tell(migration.label, compare(before, take_snapshot(self.connection)), "down")
+                if not findings:
+                    step = "up after down"
+                    self.connection.execute(migration.sql.encode())
+                    findings = _tell(migration.label, compare(after, take_snapshot(self.connection)), step)
+        except psycopg.errors.UnsafeNewEnumValueUsage:
+            return None  # a label cannot be used in the transaction that adds it
+        except psycopg.Error as error:
+            return [f"{migration.label}: {step} fails: {_first_line(error)}"]
+        return findings
+
+    def _try_for_real(self, migration: Migration, before: Snapshot, after: Snapshot) -> list[str]:
+        findings: list[str] = []
+        self.stuck = True
+        with _telling(f"{migration.label}: down", findings):
+            self.engine.revert(steps=1)
+            findings += _tell(migration.label, compare(before, take_snapshot(self.connection)), "down")
+            again: list[str] = []
+            with _telling(f"{migration.label}: up after down", again):
+                self.engine.apply(to=migration.version)
+                again += _tell(migration.label, compare(after, take_snapshot(self.connection)), "up after down")
+            findings += again if not findings else ()
+            self.stuck = bool(again)
+        return findings
+
+
+def _refuse_unusable(connection: "Connection[tuple[Any, ...]]", migrations: Sequence[Migration]) -> None:
+    row = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
+    if (row and row[0]) or any(entry.kind in {"table", "view"} for entry in take_snapshot(connection)):
+        raise MigrationError(
+            "the database to verify migrations on is not empty", hint="give the address of a database made for this"
+        )
+    refuse_unrunnable(
+        (m.down_file, m.down_sql) for m in migrations if m.down_file and m.down_sql and m.down_transactional
+    )
+    if missing := _missing_extensions(connection, migrations):
+        raise MigrationError(
+            f"this server has not what the migrations need: {', '.join(missing)}",
+            hint="verify on a server that has these extensions",
+        )
+
+
+def _missing_extensions(connection: "Connection[tuple[Any, ...]]", migrations: Sequence[Migration]) -> list[str]:
+    wanted: dict[str, Migration] = {}
+    for migration in migrations:
+        if "extension" not in migration.sql.lower():
+            continue
+        for statement in split_statements(migration.sql):
+            words = [word for word in statement.words if word not in {"IF", "NOT", "EXISTS"}]
+            if words[:2] == ["CREATE", "EXTENSION"] and len(words) > 2:
+                wanted.setdefault(words[2].strip('"').lower(), migration)
+    known = {row[0] for row in connection.execute("SELECT name FROM pg_available_extensions").fetchall()}
+    return [f"extension {name} ({migration.label})" for name, migration in wanted.items() if name not in known]
+
+
+def _put_in(connection: "Connection[tuple[Any, ...]]", rows: str, migration: Migration) -> None:
     import psycopg
 
-    if migration.down_sql is None:
-        return [f"{migration.label}: there is no {migration.label}.down.sql"]
-    step = "down"
+    if not rows.strip():
+        return
     try:
-        with connection.transaction(force_rollback=True):
-            connection.execute(migration.down_sql.encode())
-            findings = _tell(migration, compare(before, take_snapshot(connection)), "down")
-            if not findings:
-                step = "up after down"
-                connection.execute(migration.sql.encode())
-                findings = _tell(migration, compare(after, take_snapshot(connection)), "up after down")
-    except psycopg.errors.UnsafeNewEnumValueUsage:
-        return []  # a label cannot be used in the transaction that adds it; the walk over the chain commits each step
+        connection.execute(rows.encode())
     except psycopg.Error as error:
-        return [f"{migration.label}: {step} fails: {str(error).strip().partition(chr(10))[0]}"]
-    return findings
+        raise MigrationError(f"the seed's rows for {migration.label} were refused: {_first_line(error)}") from None
 
 
-def _walk_chain(
-    connection: "Connection[tuple[Any, ...]]", migrator: Migrator, start: Snapshot, end: Snapshot
-) -> list[str]:
-    migrator.revert(to="0")
-    findings = _tell(None, compare(start, take_snapshot(connection)), "down")
-    migrator.apply()
-    return findings + _tell(None, compare(end, take_snapshot(connection)), "up after down")
+@contextmanager
+def _telling(what: str, findings: list[str]) -> Iterator[None]:
+    """Make a finding of a migration that fails."""
+    try:
+        yield
+    except MigrationError as error:
+        findings.append(f"{what} fails: {error.message.strip().partition(chr(10))[0]}")
 
 
-def _tell(migration: Migration | None, differences: Sequence[Difference], step: str) -> list[str]:
-    who = migration.label if migration else "the whole chain"
+def _tell(who: str, differences: Sequence[Difference], step: str) -> list[str]:
     return [f"{who}: {describe_difference(difference, step)}" for difference in differences]
 
 
-def describe_difference(difference: Difference, step: str) -> str:
-    """Say in words what a step (`down`, `up after down`) did not bring back as it was."""
-    entry, before, after = difference.entry, difference.before, difference.after
-    if after is None:
-        return f"{step} does not restore {entry}" + (f" ({_shorten(before)})" if before else "")
-    if before is None:
-        return f"{step} leaves {entry} behind"
-    return f"{step} does not restore {entry}: it was {_shorten(before)}, and is {_shorten(after)}"
-
-
-def _holds_tables(snapshot: Snapshot, connection: "Connection[tuple[Any, ...]]") -> bool:
-    row = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
-    return bool(row and row[0]) or any(entry.kind in {"table", "view"} for entry in snapshot)
-
-
-def _shorten(text: str | None) -> str:
-    text = text or "nothing"
-    return text if len(text) <= _LONGEST_DEFINITION else f"{text[:_LONGEST_DEFINITION]}…"
+def _first_line(error: Exception) -> str:
+    return re.split(r"\r?\n", str(error).strip(), maxsplit=1)[0]

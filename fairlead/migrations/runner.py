@@ -1,37 +1,46 @@
 """Applies and reverts migrations, each with its record in one transaction, and none when anything is amiss."""
 
-import re
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fairlead.exceptions import MigrationError
+from fairlead.migrations.execution import LockTimeout, Session, way_of
+from fairlead.migrations.failures import describe_blockers, refused, telling
 from fairlead.migrations.files import Migration, find_migration, order_of
+from fairlead.migrations.interruption import drop_invalid_indexes, find_invalid_indexes
+from fairlead.migrations.lock import Lock, hold_lock, runner_name
+from fairlead.migrations.planning import agrees, plan_apply, plan_revert, refuse_interrupted, tell_status
 from fairlead.migrations.statements import (
-    Statement,
     find_client_copies,
+    find_meta_commands,
+    find_nontransactional,
     find_transaction_control,
     locate,
-    split_statements,
 )
-from fairlead.migrations.table import Record, Status, Table, hold_lock, runner_name
+from fairlead.migrations.table import INTERRUPTED, Record, Status, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from psycopg import Connection, Error
+    from psycopg import Connection
 
-_STATEMENT_LINES = 12
-_CONNECTION_CHECK_SINCE = 140_000
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What `on_progress` is told: that a migration was started or is done, its place in the plan, and seconds taken."""
+    """What `on_progress` is told: a migration's place in the plan, and that it was started or is done in `seconds`.
 
-    kind: Literal["started", "done"]
+    A step that is `waiting` did not get a lock, was rolled back, and is tried again after `seconds`.
+    """
+
+    kind: Literal["started", "waiting", "done"]
     action: Literal["apply", "revert"]
     migration: Migration
     index: int
@@ -40,6 +49,14 @@ class Step:
 
 
 Progress = Callable[[Step], None]
+
+
+_UNRUNNABLE: Final = (
+    (find_transaction_control, "each file runs in one transaction already"),
+    (find_client_copies, "COPY from or to the client, which there is none of: use INSERT"),
+    (find_nontransactional, "cannot run in a transaction: put it in a file with -- fairlead: no-transaction"),
+    (find_meta_commands, "is psql's, not SQL"),
+)
 
 
 class Migrator:
@@ -52,45 +69,61 @@ class Migrator:
         *,
         lock_wait: float = 30.0,
         applied_by: str | None = None,
+        lock_timeout: float | None = 2.0,
+        statement_timeout: float | None = None,
+        out_of_order: bool = False,
+        transaction_control: str = "refuse",
+        lock_retry: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Take the times in seconds: `lock_retry` is how long a migration that gets no lock is tried again."""
         self._connection = connection
         self._migrations = tuple(migrations)
         self._table = Table(connection)
+        self._session = Session(connection, lock_timeout=lock_timeout, statement_timeout=statement_timeout)
         self._lock_wait = lock_wait
+        self._lock_timeout = lock_timeout or 0.0
+        self._lock_retry = lock_retry
+        self._out_of_order = out_of_order
+        self._inner_control = transaction_control == "run"
         self._applied_by = applied_by or runner_name()
+        self._sleep = sleep
 
     def status(self) -> tuple[Status, ...]:
         """Return where every migration stands, those applied without a file among them; nothing is changed."""
-        with self._telling():
-            records = {order_of(record.version): record for record in self._table.read()}
-        rows = [_status(migration, records.pop(migration.order, None)) for migration in self._migrations]
-        rows += [
-            Status(r.version, r.name, "missing", False, r.applied_at, r.duration_ms, r.applied_by)
-            for r in records.values()
-        ]
-        return tuple(sorted(rows, key=lambda row: order_of(row.version)))
+        with telling(self._connection):
+            return tell_status(self._migrations, self._table.read())
 
     def plan(self, *, to: str | None = None) -> tuple[Migration, ...]:
         """Return what `apply` would run, in order; nothing is changed. Raises as `apply` does."""
-        with self._telling():
-            return self._plan(self._table.read(), to)
+        with telling(self._connection):
+            records = self._table.read()
+        refuse_interrupted(records)
+        return plan_apply(self._migrations, records, to, out_of_order=self._out_of_order)
 
     def apply(self, *, to: str | None = None, on_progress: Progress | None = None) -> tuple[Migration, ...]:
         """Apply what is pending, up to and with version `to`; return what was applied.
 
         Raises `MigrationError` before any change when the database and the files disagree (an applied file edited or
-        missing, a new one below the newest applied), and when a migration fails: those before it stay applied.
+        missing, a new one below the newest applied, one interrupted), and when a migration fails: those before it stay
+        applied.
         """
-        with self._telling(), hold_lock(self._connection, wait=self._lock_wait):
-            self._reset_session()
-            planned = self._plan(self._table.read(), to)
-            refuse_unrunnable((migration.file, migration.sql) for migration in planned)
-            if planned:
-                self._table.ensure()
-            for index, migration in enumerate(planned, 1):
-                self._report(on_progress, Step("started", "apply", migration, index, len(planned)))
-                seconds = self._apply(migration)
-                self._report(on_progress, Step("done", "apply", migration, index, len(planned), seconds))
+        with telling(self._connection):
+            records = self._table.read()
+            planned = self._plan_apply(records, to)
+            # What is running now may be another runner's work: only the lock tells.
+            if not planned and not any(record.state in INTERRUPTED for record in records):
+                return ()
+            with self._locked() as lock:
+                records = self._table.read()
+                refuse_interrupted(records)
+                planned = self._plan_apply(records, to)
+                if planned:
+                    self._table.ensure()
+                for index, migration in enumerate(planned, 1):
+                    lock.check()
+                    step = Step("started", "apply", migration, index, len(planned))
+                    self._perform(step, self._apply, lock, on_progress)
         return planned
 
     def apply_one(self, migration: Migration, *, on_progress: Progress | None = None) -> bool:
@@ -109,221 +142,188 @@ class Migrator:
 
     def plan_revert(self, *, steps: int | None = None, to: str | None = None) -> tuple[Migration, ...]:
         """Return what `revert` would undo, the newest first; nothing is changed. Raises as `revert` does."""
-        with self._telling():
-            return self._plan_revert(self._table.read(), steps, to)
+        with telling(self._connection):
+            records = self._table.read()
+        refuse_interrupted(records)
+        return plan_revert(self._migrations, records, steps, to)
 
     def revert(
         self, *, steps: int | None = None, to: str | None = None, on_progress: Progress | None = None
     ) -> tuple[Migration, ...]:
         """Undo the last `steps` migrations (1), or all above version `to` ("0": every one); return what was undone."""
-        with self._telling(), hold_lock(self._connection, wait=self._lock_wait):
-            self._reset_session()
-            planned = self._plan_revert(self._table.read(), steps, to)
-            refuse_unrunnable((m.down_file or m.file, m.down_sql or "") for m in planned)
+        with telling(self._connection), self._locked() as lock:
+            records = self._table.read()
+            refuse_interrupted(records)
+            planned = plan_revert(self._migrations, records, steps, to)
+            self._refuse_unrunnable((m.down_file or m.file, m.down_sql or "", m.down_transactional) for m in planned)
+            recorded = {order_of(record.version): record.version for record in records}
             for index, migration in enumerate(planned, 1):
-                self._report(on_progress, Step("started", "revert", migration, index, len(planned)))
-                seconds = self._revert(migration)
-                self._report(on_progress, Step("done", "revert", migration, index, len(planned), seconds))
+                lock.check()
+                step = Step("started", "revert", migration, index, len(planned))
+                version = recorded[migration.order]
+                self._perform(step, partial(self._revert, version=version), lock, on_progress)
         return planned
 
-    def _plan(self, records: Sequence[Record], to: str | None) -> tuple[Migration, ...]:
-        known = {migration.order: migration for migration in self._migrations}
-        problems = _disagreements(records, known)
-        applied = {order_of(record.version) for record in records}
-        newest = max(applied, default=())
-        pending = [migration for migration in self._migrations if migration.order not in applied]
-        for migration in pending:
-            if migration.order < newest:
-                problems.append(
-                    f"{migration.file.name}: is new, and below {known[newest].label if newest in known else newest},"
-                    " which is applied; give it a higher number"
-                )
-        if problems:
-            raise _refused(problems)
-        if to is None:
-            return tuple(pending)
-        last = find_migration(self._migrations, to).order
-        return tuple(migration for migration in pending if migration.order <= last)
+    def baseline(self, version: str) -> tuple[Migration, ...]:
+        """Record everything up to and with `version` as applied without running it; return what was recorded.
 
-    def _plan_revert(self, records: Sequence[Record], steps: int | None, to: str | None) -> tuple[Migration, ...]:
-        known = {migration.order: migration for migration in self._migrations}
-        chosen = _choose_reverts(records, steps, to, self._migrations)
-        problems = _disagreements(chosen, known)
-        for record in chosen:
-            migration = known.get(order_of(record.version))
-            if migration is not None and migration.down_sql is None:
-                problems.append(f"{migration.file.name}: has no {migration.label}.down.sql beside it")
-        if problems:
-            raise _refused(problems)
-        return tuple(known[order_of(record.version)] for record in chosen)
+        A table of dbmate's or Rails' kind is taken over, with its rows. Raises `MigrationError` before any change when
+        what is recorded already does not agree.
+        """
+        last = find_migration(self._migrations, version)
+        chosen = [migration for migration in self._migrations if migration.order <= last.order]
+        known = {migration.order for migration in self._migrations}
+        with telling(self._connection), self._locked(), self._connection.transaction():
+            foreign = self._table.adopt()
+            problems = [
+                f"{text}: is recorded, and has no file" for order, text in foreign.items() if order not in known
+            ]
+            records = {order_of(record.version): record for record in self._table.read()}
+            refuse_interrupted(tuple(records.values()))
+            for migration in self._migrations:
+                record = records.get(migration.order)
+                if record is not None and not agrees(record, migration):
+                    problems.append(f"{migration.file.name}: was changed after it was applied")
+                if record is not None and record.checksum and migration.order > last.order:
+                    problems.append(f"{migration.file.name}: is applied already, and above {last.label}")
+            if problems:
+                raise refused(problems)
+            fresh = [m for m in chosen if m.order not in records or not records[m.order].checksum]
+            for migration in fresh:
+                self._table.record_baseline(
+                    migration, foreign.get(migration.order, migration.version), self._applied_by
+                )
+        return tuple(fresh)
+
+    def resolve(self, version: str, outcome: Literal["applied", "reverted"]) -> tuple[str, ...]:
+        """Record what became of a migration that was interrupted outside a transaction; return the indexes dropped.
+
+        With `reverted`, the INVALID indexes that it left behind are dropped, and its record is removed. Raises
+        `MigrationError` for one that was not interrupted, and with `applied` while such an index is there.
+        """
+        migration = find_migration(self._migrations, version)
+        with telling(self._connection), self._locked():
+            records = {order_of(record.version): record for record in self._table.read()}
+            record = records.get(migration.order)
+            if record is None or record.state not in INTERRUPTED:
+                stands = "is not applied" if record is None else "is applied"
+                raise MigrationError(
+                    f"{migration.label} was not interrupted: it {stands}", hint="invoke migrations.status"
+                )
+            text = f"{migration.sql}\n{migration.down_sql or ''}"
+            if outcome == "reverted":
+                dropped = drop_invalid_indexes(self._connection, text)
+                self._connection.execute(self._table.deletion(record.version).encode())
+                return dropped
+            invalid = find_invalid_indexes(self._connection, text)
+            if invalid:
+                names = ", ".join(f"{schema}.{name}" for schema, name in invalid)
+                raise MigrationError(
+                    f"{migration.label} is not applied: it left INVALID indexes behind: {names}",
+                    hint=f"invoke migrations.resolve {migration.version} --reverted drops them; then apply it again",
+                )
+            self._table.set_state(record.version, "applied")
+        return ()
+
+    @contextmanager
+    def _locked(self) -> Iterator[Lock]:
+        """Be the only runner on a server that takes changes, in a session that holds nothing of what came before."""
+        self._session.reset()
+        row = self._connection.execute(
+            "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'"
+        ).fetchone()
+        if row is not None and row[0]:
+            raise MigrationError(
+                "this server is a read-only replica: nothing was changed",
+                hint="give the address of the primary, or add target_session_attrs=read-write to it",
+            )
+        if row is not None and row[1]:
+            raise MigrationError(
+                "this database takes no changes: every transaction of this user is read-only",
+                hint="see default_transaction_read_only of the user, the database and the address",
+            )
+        with hold_lock(self._connection, wait=self._lock_wait, sleep=self._sleep) as lock:
+            yield lock
+
+    def _plan_apply(self, records: Sequence[Record], to: str | None) -> tuple[Migration, ...]:
+        planned = plan_apply(self._migrations, records, to, out_of_order=self._out_of_order)
+        self._refuse_unrunnable((m.file, m.sql, m.transactional) for m in planned)
+        return planned
+
+    def _refuse_unrunnable(self, files: "Iterable[tuple[Path, str, bool]]") -> None:
+        """Refuse what cannot be sent; only psql, in which no transaction is ours, takes everything."""
+        refuse_unrunnable(
+            (file, text)
+            for file, text, transactional in files
+            if way_of(text, transactional=self._within(text, transactional)) == "transaction"
+        )
+
+    def _within(self, text: str, transactional: bool) -> bool:
+        """Tell whether a file runs in a transaction of ours, which one with its own may be allowed not to."""
+        return transactional and not (self._inner_control and find_transaction_control(text))
+
+    def _perform(self, step: Step, act: Callable[[Migration], float], lock: Lock, on_progress: Progress | None) -> None:
+        """Run one migration, again after each lock that it did not get, and tell of it."""
+
+        def tell(kind: Literal["started", "waiting", "done"], seconds: float) -> None:
+            if on_progress is not None:
+                on_progress(Step(kind, step.action, step.migration, step.index, step.total, seconds))
+
+        tell("started", 0.0)
+        waited, pause, attempts = 0.0, _FIRST_PAUSE, 0
+        while True:
+            attempts += 1
+            try:
+                seconds = act(step.migration)
+            except LockTimeout as timeout:
+                waited += self._lock_timeout
+                if waited + pause > self._lock_retry:
+                    raise self._gave_up(timeout, lock, attempts, waited) from None
+            else:
+                return tell("done", seconds)
+            jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread attempts, not to keep a secret
+            tell("waiting", jittered)
+            self._sleep(jittered)
+            lock.check()
+            waited, pause = waited + jittered, min(pause * 2, _LONGEST_PAUSE)
+
+    def _gave_up(self, timeout: LockTimeout, lock: Lock, attempts: int, waited: float) -> MigrationError:
+        blockers = describe_blockers(self._connection, timeout.text, [lock.pid])
+        times = "once" if attempts == 1 else f"{attempts} times within {waited:.0f} s"
+        return MigrationError(
+            f"{timeout.failure.message}\n  a lock was not free within {self._lock_timeout:g} s, tried {times}:"
+            f" {blockers}",
+            hint="end that session's transaction, or run this again when it is done",
+        )
 
     def _apply(self, migration: Migration) -> float:
-        started = time.monotonic()
-        with self._running(migration.file, migration.sql):
-            self._execute(migration.file, migration.sql)
-            milliseconds = round((time.monotonic() - started) * 1000)
-            self._table.insert(_record(migration, milliseconds, self._applied_by))
-        return time.monotonic() - started
-
-    def _revert(self, migration: Migration) -> float:
-        started = time.monotonic()
-        file, text = migration.down_file or migration.file, migration.down_sql or ""
-        with self._running(file, text):
-            self._execute(file, text)
-            self._table.delete(migration.version)
-        return time.monotonic() - started
-
-    @contextmanager
-    def _running(self, file: "Path", text: str) -> Iterator[None]:
-        """Open the transaction of one file, and undo afterwards what the file set for the session."""
-        import psycopg
-
-        try:
-            with self._connection.transaction():
-                yield
-        except psycopg.Error as error:
-            raise _failure(file, text, error, None) from None
-        finally:
-            self._reset_session()
-
-    def _execute(self, file: "Path", text: str) -> None:
-        """Send the file whole; a statement that fails is found by how many succeeded before it."""
-        from psycopg import errors, generators, pq
-
-        connection = self._connection
-        connection.pgconn.send_query(text.encode())
-        results = connection.wait(generators.execute(connection.pgconn))
-        for done, result in enumerate(results):
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                error = errors.error_from_result(result, encoding="utf-8")
-                raise _failure(file, text, error, done)
-        self._connection.execute("RESET ROLE")
-
-    def _reset_session(self) -> None:
-        """Undo what a file set for the session, which ends within a second of its runner being killed."""
-        if self._connection.closed:
-            return
-        checked = self._connection.info.server_version >= _CONNECTION_CHECK_SINCE
-        check = "; SET client_connection_check_interval = 1000" if checked else ""
-        self._connection.execute(f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL{check}".encode())
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        import psycopg
-
-        try:
-            yield
-        except psycopg.Error as error:
-            raise MigrationError(f"the database refused: {_first_line(str(error))}") from error
-
-    @staticmethod
-    def _report(on_progress: Progress | None, step: Step) -> None:
-        if on_progress is not None:
-            on_progress(step)
-
-
-def _status(migration: Migration, record: Record | None) -> Status:
-    reversible = migration.down_sql is not None
-    if record is None:
-        return Status(migration.version, migration.name, "pending", reversible)
-    state = "applied" if record.checksum == migration.checksum else "drift"
-    return Status(
-        migration.version, migration.name, state, reversible, record.applied_at, record.duration_ms, record.applied_by
-    )
-
-
-def _disagreements(records: Sequence[Record], known: dict[tuple[int, ...], Migration]) -> list[str]:
-    problems = []
-    for record in records:
-        migration = known.get(order_of(record.version))
-        if migration is None:
-            problems.append(f"{record.label}.sql: is applied, and the file is missing; bring it back")
-        elif migration.checksum != record.checksum:
-            problems.append(
-                f"{migration.file.name}: was changed after it was applied; restore it, and put the change in a new one"
+        if self._within(migration.sql, migration.transactional):
+            return self._session.run_in_transaction(
+                migration.file, migration.sql, lambda took: self._table.insertion(migration, took, self._applied_by)
             )
-    return problems
+        running = self._table.insertion(migration, 0, self._applied_by, state="running")
+        self._connection.execute(running.encode())
+        seconds = self._session.run_outside(migration.file, migration.sql, label=migration.label)
+        self._table.set_state(migration.version, "applied", milliseconds=round(seconds * 1000))
+        return seconds
 
-
-def _choose_reverts(
-    records: Sequence[Record], steps: int | None, to: str | None, migrations: Sequence[Migration]
-) -> list[Record]:
-    if steps is not None and to is not None:
-        raise MigrationError("give either a number of steps or the version to go back to, not both")
-    newest_first = sorted(records, key=lambda record: order_of(record.version), reverse=True)
-    if to is None:
-        count = 1 if steps is None else steps
-        if count < 1:
-            raise MigrationError(f"the number of steps must be 1 or more, not {count}")
-        return newest_first[:count]
-    last = () if to.isdecimal() and int(to) == 0 else find_migration(migrations, to).order
-    return [record for record in newest_first if order_of(record.version) > last]
+    def _revert(self, migration: Migration, *, version: str) -> float:
+        file, text = migration.down_file or migration.file, migration.down_sql or ""
+        if self._within(text, migration.down_transactional):
+            return self._session.run_in_transaction(file, text, lambda _: self._table.deletion(version))
+        self._table.set_state(version, "reverting")
+        seconds = self._session.run_outside(file, text, label=migration.label)
+        self._connection.execute(self._table.deletion(version).encode())
+        return seconds
 
 
 def refuse_unrunnable(texts: "Iterable[tuple[Path, str]]") -> None:
     """Raise `MigrationError` naming every statement that cannot be sent in a file which is one transaction."""
     problems = []
     for file, text in texts:
-        for statement in find_transaction_control(text):
-            where = f"{file.name}:{locate(text, statement.start).line}"
-            problems.append(f"{where}: {statement.text.strip()}: each file runs in one transaction already")
-        for statement in find_client_copies(text):
-            where = f"{file.name}:{locate(text, statement.start).line}"
-            problems.append(f"{where}: COPY from or to the client, which there is none of: use INSERT")
+        for find, why in _UNRUNNABLE:
+            for statement in find(text):
+                where = f"{file.name}:{locate(text, statement.start).line}"
+                problems.append(f"{where}: {statement.text.strip().partition(chr(10))[0]}: {why}")
     if problems:
-        raise _refused(problems, hint="take these statements out")
-
-
-def _refused(problems: Sequence[str], *, hint: str | None = None) -> MigrationError:
-    lines = "\n".join(f"  - {problem}" for problem in problems)
-    return MigrationError(f"nothing was changed, because of this:\n{lines}", hint=hint)
-
-
-def _failure(file: "Path", text: str, error: "Error", done: int | None) -> MigrationError:
-    """Build the error for a file that failed: where, the statement, and PostgreSQL's own words."""
-    diagnostics = error.diag
-    said = diagnostics.message_primary or _first_line(str(error))
-    statement = _find_statement(text, diagnostics.statement_position, done)
-    offset = int(diagnostics.statement_position) - 1 if diagnostics.statement_position else None
-    if offset is None and statement is not None:
-        offset = statement.start
-    place = locate(text, offset) if offset is not None else None
-    where = f"{file}:{place.line}:{place.column}" if place else str(file)
-    lines = [f"{where}: {said}"]
-    if diagnostics.message_detail:
-        lines.append(f"  detail: {diagnostics.message_detail}")
-    if diagnostics.context:
-        lines.append(f"  in: {_first_line(diagnostics.context)}")
-    if statement is not None:
-        lines += [f"  | {line}" for line in _shorten(statement.text)]
-    lines.append("  this migration was rolled back; those before it stay applied")
-    hint = diagnostics.message_hint or (
-        "this statement cannot run in the transaction that every migration runs in"
-        if "cannot run inside a transaction block" in said
-        else None
-    )
-    return MigrationError("\n".join(lines), hint=hint)
-
-
-def _find_statement(text: str, position: str | None, done: int | None) -> Statement | None:
-    statements = list(split_statements(text))
-    if position:
-        at = int(position) - 1
-        return next((s for s in reversed(statements) if s.start <= at), None)
-    return statements[done] if done is not None and done < len(statements) else None
-
-
-def _shorten(text: str) -> list[str]:
-    lines = text.splitlines()
-    return lines if len(lines) <= _STATEMENT_LINES else [*lines[:_STATEMENT_LINES], "…"]
-
-
-def _first_line(text: str) -> str:
-    return re.split(r"\r?\n", text.strip(), maxsplit=1)[0]
-
-
-def _record(migration: Migration, milliseconds: int, applied_by: str) -> Record:
-    from datetime import UTC, datetime
-
-    now = datetime.now(UTC)
-    return Record(migration.version, migration.name, migration.checksum, now, milliseconds, applied_by, "applied")
+        raise refused(problems, hint="take these statements out, or see docs/migrations.md")

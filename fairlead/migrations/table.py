@@ -1,43 +1,35 @@
-"""`schema_migrations`, the record of what was applied, and the lock that lets one runner at a time change it."""
+"""`schema_migrations`, the record of what was applied."""
 
-import contextlib
-import os
-import pwd
-import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from fairlead.exceptions import MigrationError
-from fairlead.migrations.files import order_of
+from fairlead.migrations.files import Migration, order_of
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 NAME: Final = "schema_migrations"
-#: The advisory lock's key: chosen once, the same in every release.
-LOCK_KEY: Final = 0x0FA1_21EA_D0DB_0001
+#: The states of a migration that began outside a transaction and was not seen to end.
+INTERRUPTED: Final = frozenset({"running", "reverting"})
 
-_COLUMNS: Final = ("version", "name", "checksum", "applied_at", "duration_ms", "applied_by", "state")
-_CREATE: Final = """
-CREATE TABLE schema_migrations (
-    version     text PRIMARY KEY,
-    name        text NOT NULL,
-    checksum    text NOT NULL,
-    applied_at  timestamptz NOT NULL DEFAULT now(),
-    duration_ms bigint NOT NULL,
-    applied_by  text NOT NULL,
-    state       text NOT NULL DEFAULT 'applied'
-)
-"""
+#: Every column but the first has a default, so that dbmate, which writes versions only, may use the table too.
+_COLUMNS: Final = {
+    "version": "text PRIMARY KEY",
+    "name": "text NOT NULL DEFAULT ''",
+    "checksum": "text NOT NULL DEFAULT ''",
+    "applied_at": "timestamptz NOT NULL DEFAULT now()",
+    "duration_ms": "bigint NOT NULL DEFAULT 0",
+    "applied_by": "text NOT NULL DEFAULT current_user",
+    "state": "text NOT NULL DEFAULT 'applied'",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of the table."""
+    """One row of the table; `state` is `applied`, `baseline`, or one of `INTERRUPTED`."""
 
     version: str
     name: str
@@ -50,12 +42,16 @@ class Record:
     @property
     def label(self) -> str:
         """The version and name: 015_new_feature."""
-        return f"{self.version}_{self.name}"
+        return f"{self.version}_{self.name}" if self.name else self.version
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a migration stands: `pending`, `applied`, `drift` (its file was edited) or `missing` (its file is gone)."""
+    """Where a migration stands.
+
+    `state` is `pending`, `applied`, `drift` (its file was edited), `missing` (its file is gone), or, of one that was
+    interrupted outside a transaction, `running` or `reverting`.
+    """
 
     version: str
     name: str
@@ -67,133 +63,161 @@ class Status:
 
 
 class Table:
-    """The table within one database; `schema` is where it lies, whatever a migration does to the search path."""
+    """The table within one database, wherever a migration leads the search path: its schema is remembered."""
 
     def __init__(self, connection: "Connection[tuple[Any, ...]]") -> None:
         self._connection = connection
         self._schema: str | None = None
 
     def read(self) -> tuple[Record, ...]:
-        """Return the rows in the order of their versions; none where the table is not there yet."""
+        """Return the rows in the order of their versions; none where the table is not there yet.
+
+        Raises `MigrationError` for a table that another tool made.
+        """
         from psycopg import sql
 
-        if not self._find():
-            return ()
+        if self._schema is None:
+            found = self._look()
+            if found is None:
+                return ()
+            missing = [column for column in _COLUMNS if column not in found[1]]
+            if missing:
+                raise self._made_by_another(found[0], missing)
+            self._schema = found[0]
         query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), self._table())
         records = (Record(*row) for row in self._connection.execute(query).fetchall())
         return tuple(sorted(records, key=lambda record: (order_of(record.version), record.version)))
 
     def ensure(self) -> None:
-        """Make the table where it is missing; only for the holder of the lock."""
-        if self._find():
+        """Make the table where it is missing; only for the holder of the lock.
+
+        Raises `MigrationError` where Flyway keeps a record of its own, since everything would be run again.
+        """
+        from fairlead.migrations.foreign import recognise
+
+        if self._schema is None and (found := self._look()) is not None:
+            self._schema = found[0]
+        if self._schema is not None:
             return
+        foreign = recognise(self._connection)
+        if foreign is not None and foreign.tool == "Flyway":
+            raise MigrationError(
+                f"Flyway has applied migrations to this database, and recorded them in {foreign.table}",
+                hint=_adopting(foreign.versions),
+            )
+        self._create()
+
+    def _create(self) -> None:
+        from psycopg import errors
+
         row = self._connection.execute("SELECT current_schema()").fetchone()
         if row is None or row[0] is None:
             raise MigrationError(
                 "there is no schema to keep schema_migrations in",
                 hint="the search_path of this user names none that exists: CREATE SCHEMA public",
             )
-        self._connection.execute(_CREATE)
+        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        try:
+            self._connection.execute(f"CREATE TABLE {NAME} ({columns})".encode())
+        except errors.InsufficientPrivilege:
+            user = self._connection.info.user
+            raise MigrationError(
+                f"the user {user} may not make tables in the schema {row[0]}: nothing was changed",
+                hint=f"let its owner run: GRANT CREATE ON SCHEMA {row[0]} TO {user}",
+            ) from None
         self._schema = row[0]
 
-    def insert(self, record: Record) -> None:
-        """Add one row, in the transaction that is open."""
+    def insertion(self, migration: Migration, milliseconds: int, applied_by: str, *, state: str = "applied") -> str:
+        """Return the statement that adds a row, with its values in place."""
+        from psycopg.pq import Escaping
+
+        # Composed by libpq's own quoting: it is done once for each migration, and psycopg's composer takes long.
+        escaping = Escaping(self._connection.pgconn)
+        schema = bytes(escaping.escape_identifier((self._schema or "public").encode())).decode()
+        values = (migration.version, migration.name, migration.checksum, str(milliseconds), applied_by, state)
+        quoted = ", ".join(bytes(escaping.escape_literal(value.encode())).decode() for value in values)
+        columns = "version, name, checksum, duration_ms, applied_by, state"
+        return f"INSERT INTO {schema}.{NAME} ({columns}) VALUES ({quoted})"  # noqa: S608 - quoted by libpq
+
+    def deletion(self, version: str) -> str:
+        """Return the statement that removes the row of `version`, as it is recorded."""
+        from psycopg import sql
+
+        query = sql.SQL("DELETE FROM {} WHERE version = {}")
+        return query.format(self._table(), sql.Literal(version)).as_string(self._connection)
+
+    def set_state(self, version: str, state: str, *, milliseconds: int | None = None) -> None:
+        """Change the state of a row, and its duration where given."""
+        from psycopg import sql
+
+        query = sql.SQL("UPDATE {} SET state = %s, duration_ms = coalesce(%s, duration_ms) WHERE version = %s")
+        self._connection.execute(query.format(self._table()), [state, milliseconds, version])
+
+    def adopt(self) -> Mapping[tuple[int, ...], str]:
+        """Give a table of dbmate's or Rails' kind our columns too; return the versions in it by their order.
+
+        To be called in a transaction. Raises `MigrationError` with the statement that moves it aside, when its version
+        is no text key of its own; nothing is renamed or overwritten here.
+        """
+        from psycopg import sql
+
+        found = self._look()
+        if found is None:
+            self._create()
+            return {}
+        schema, columns = found
+        if columns.get("version") not in {"text", "varchar"} or "dirty" in columns:
+            raise MigrationError(
+                f"the table {schema}.{NAME} of another tool cannot be taken over: its version is no text",
+                hint=f"move it aside: ALTER TABLE {schema}.{NAME} RENAME TO {NAME}_before; then run this again",
+            )
+        self._schema = schema
+        for name, kind in _COLUMNS.items():
+            if name not in columns:
+                query = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
+                self._connection.execute(query.format(self._table(), sql.Identifier(name), sql.SQL(kind)))
+        versions = self._connection.execute(sql.SQL("SELECT version FROM {}").format(self._table())).fetchall()
+        return {order_of(row[0]): row[0] for row in versions}
+
+    def record_baseline(self, migration: Migration, version: str, applied_by: str) -> None:
+        """Record a migration as it stands without having run it, over another tool's row of the same `version`."""
         from psycopg import sql
 
         query = sql.SQL(
-            "INSERT INTO {} (version, name, checksum, duration_ms, applied_by) VALUES (%s, %s, %s, %s, %s)"
-        ).format(self._table())
-        values = (record.version, record.name, record.checksum, record.duration_ms, record.applied_by)
-        self._connection.execute(query, values)
+            "INSERT INTO {} AS t (version, name, checksum, applied_by, state) VALUES (%s, %s, %s, %s, 'baseline')"
+            " ON CONFLICT (version) DO UPDATE SET name = excluded.name, checksum = excluded.checksum,"
+            " applied_by = excluded.applied_by, state = excluded.state WHERE t.checksum = ''"
+        )
+        values = [version, migration.name, migration.checksum, applied_by]
+        self._connection.execute(query.format(self._table()), values)
 
-    def delete(self, version: str) -> None:
-        """Remove one row, in the transaction that is open."""
-        from psycopg import sql
-
-        self._connection.execute(sql.SQL("DELETE FROM {} WHERE version = %s").format(self._table()), [version])
-
-    def _find(self) -> bool:
-        if self._schema is not None:
-            return True
+    def _look(self) -> tuple[str, dict[str, str]] | None:
+        """Return the schema of the table that the search path leads to, and its columns with their types."""
         rows = self._connection.execute(
-            "SELECT n.nspname, a.attname FROM pg_catalog.pg_class c"
+            "SELECT n.nspname, a.attname, y.typname FROM pg_catalog.pg_class c"
             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
             " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " JOIN pg_catalog.pg_type y ON y.oid = a.atttypid"
             " WHERE c.oid = pg_catalog.to_regclass('schema_migrations')"
         ).fetchall()
-        if not rows:
-            return False
-        missing = [column for column in _COLUMNS if column not in {row[1] for row in rows}]
-        if missing:
-            raise MigrationError(
-                f"the table {rows[0][0]}.schema_migrations was made by another tool: it has no {', '.join(missing)}",
-                hint="rename that table, then record what is applied already before migrating",
-            )
-        self._schema = rows[0][0]
-        return True
+        return (rows[0][0], {row[1]: row[2] for row in rows}) if rows else None
 
     def _table(self) -> Any:
         from psycopg import sql
 
         return sql.Identifier(self._schema or "public", NAME)
 
+    def _made_by_another(self, schema: str, missing: Sequence[str]) -> MigrationError:
+        from fairlead.migrations.foreign import recognise
 
-@contextmanager
-def hold_lock(
-    connection: "Connection[tuple[Any, ...]]",
-    *,
-    wait: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Be the only runner on this database, waiting up to `wait` seconds for another one.
-
-    The lock is polled: a session that blocks for it would be a transaction that CREATE INDEX CONCURRENTLY waits for.
-    Raises `MigrationError` that says who holds it.
-    """
-    import psycopg
-
-    deadline = clock() + wait
-    pause = 0.02
-    while not _try_lock(connection):
-        if clock() >= deadline:
-            raise MigrationError(
-                f"another runner is migrating this database ({_holder(connection)}); waited {wait:g} s",
-                hint="run this again when that one is done",
-            )
-        sleep(min(pause, max(deadline - clock(), 0.0)))
-        pause = min(pause * 1.5, 0.5)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(psycopg.OperationalError):  # the session is gone, and its locks with it
-            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [LOCK_KEY])
+        foreign = recognise(self._connection)
+        who = "another tool" if foreign is None else f"another tool ({foreign.tool})"
+        return MigrationError(
+            f"the table {schema}.{NAME} was made by {who}: it has no {', '.join(missing)}",
+            hint=_adopting(() if foreign is None else foreign.versions),
+        )
 
 
-def runner_name() -> str:
-    """Return who applies a migration, for the record: user and host."""
-    try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def _try_lock(connection: "Connection[tuple[Any, ...]]") -> bool:
-    row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
-    return bool(row and row[0])
-
-
-def _holder(connection: "Connection[tuple[Any, ...]]") -> str:
-    row = connection.execute(
-        "SELECT a.application_name, a.pid, a.client_addr::text, a.backend_start::timestamp(0)::text"
-        " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-        " AND ((l.classid::bigint << 32) | l.objid::bigint) = %s",
-        [LOCK_KEY],
-    ).fetchone()
-    if row is None:
-        return "just ended"
-    name, pid, address, since = row
-    return f"{name or 'a session'}, server process {pid}, from {address or 'this machine'}, since {since}"
+def _adopting(versions: Sequence[str]) -> str:
+    newest = max(versions, key=order_of, default="V")
+    return f"adopt what it applied, {newest} being its newest: invoke migrations.baseline {newest}"

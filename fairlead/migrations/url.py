@@ -3,6 +3,7 @@
 A password never appears in a message from here.
 """
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -29,7 +30,7 @@ _REASONS: Final = (
     ("password authentication failed", "the user or the password is wrong", "check the user and password in it"),
     ("no password supplied", "the server wants a password and the address has none", f"write it as {_EXAMPLE}"),
     ("no pg_hba.conf entry", "the server does not let this user in from here", "ask its administrator"),
-    ("does not exist", "there is no such database or user", "check the last part of the address"),
+    ("does not exist", "there is no such user", "check the user in it"),
     ("Connection refused", "nothing listens there", "check host and port, and that the server is running"),
     ("No such file or directory", "nothing listens on that socket", "check the socket's folder and port"),
     ("could not translate host", "the host's name is unknown", "check the host's name"),
@@ -40,6 +41,8 @@ _REASONS: Final = (
     ("shutting down", "the server is shutting down", "try again in a moment"),
     ("SSL", "the two sides do not agree on encryption", "check sslmode in the address"),
 )
+_MISSING_DATABASE: Final = re.compile(r'database "(.*)" does not exist')
+_POOLER_PORT: Final = "6543"
 
 
 def normalise_url(url: str) -> str:
@@ -82,22 +85,77 @@ def describe_url(url: str) -> str:
     return f"{user}{facts.get('host') or 'localhost'}{port}/{facts.get('dbname') or facts.get('user') or ''}"
 
 
-def connect(url: str, *, timeout: int = 10, application: str = "fairlead") -> "Connection[tuple[Any, ...]]":
+def pooler_warning(url: str) -> str | None:
+    """Return what to say about an address that seems to lead to a pooler, which may lend each statement a session."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        facts = conninfo_to_dict(normalise_url(url))
+    except Error:
+        return None
+    host, port = str(facts.get("host") or ""), str(facts.get("port") or "")
+    if _POOLER_PORT not in port.split(",") and "pooler" not in host and "pgbouncer" not in url.partition("?")[2]:
+        return None
+    return (
+        f"{describe_url(url)} looks like a pooler: the lock that keeps two runners apart needs a session of its own;"
+        " give the server's direct address, or the pooler's session mode"
+    )
+
+
+def connect(
+    url: str, *, timeout: int = 10, application: str = "fairlead", create: bool = False
+) -> "Connection[tuple[Any, ...]]":
     """Connect to the database at `url`, in any of its spellings, with each statement a transaction of its own.
 
-    `timeout` is in seconds. Raises `MigrationError` that says what is wrong with the address or the server.
+    `timeout` is in seconds; with `create` a database that is not there is made first. Raises `MigrationError` that
+    says what is wrong with the address or the server.
     """
     import psycopg
 
     address = normalise_url(url)
     try:
-        return psycopg.connect(
-            address, autocommit=True, connect_timeout=timeout, application_name=application, prepare_threshold=None
-        )
+        return _open(address, timeout, application)
     except psycopg.ProgrammingError:
         raise _unreadable() from None
     except psycopg.Error as error:
+        missing = _MISSING_DATABASE.search(str(error))
+        if missing is None or not create:
+            raise _unreachable(address, str(error)) from None
+        _create_database(address, missing[1], timeout, application)
+    try:
+        return _open(address, timeout, application)
+    except psycopg.Error as error:
         raise _unreachable(address, str(error)) from None
+
+
+def _open(address: str, timeout: int, application: str) -> "Connection[tuple[Any, ...]]":
+    import psycopg
+
+    return psycopg.connect(
+        address, autocommit=True, connect_timeout=timeout, application_name=application, prepare_threshold=None
+    )
+
+
+def _create_database(address: str, name: str, timeout: int, application: str) -> None:
+    """Create the database `name` on the server at `address`; one that another creator made meanwhile will do."""
+    import psycopg
+    from psycopg import errors, sql
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        with _open(make_conninfo(address, dbname="postgres"), timeout, application) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except (errors.DuplicateDatabase, errors.UniqueViolation):
+        return
+    except errors.InsufficientPrivilege:
+        raise MigrationError(
+            f"cannot create {describe_url(address)}: this user may not create databases",
+            hint="ask its administrator for the database, or for CREATEDB",
+        ) from None
+    except psycopg.Error as error:
+        said = str(error).strip().splitlines()[0]
+        raise MigrationError(f"cannot create {describe_url(address)}: {said}") from None
 
 
 def _normalise_query(query: str) -> str:
@@ -121,6 +179,11 @@ def _unreachable(address: str, said: str) -> MigrationError:
     if "invalid" in said and ("port" in said or "connection option" in said):
         return _unreadable()
     where = describe_url(address)
+    if missing := _MISSING_DATABASE.search(said):
+        return MigrationError(
+            f"cannot connect to {where}: there is no database {missing[1]}",
+            hint="check the last part of the address, or let it be created with --create",
+        )
     for sign, reason, hint in _REASONS:
         if sign in said:
             return MigrationError(f"cannot connect to {where}: {reason}", hint=hint)

@@ -54,6 +54,28 @@ def test_files_are_applied_one_by_one(script: Path, fresh_database_url: str) -> 
     assert versions(fresh_database_url) == ["001", "002"]
 
 
+def test_version_and_whole_path_name_a_file_too(script: Path, fresh_database_url: str) -> None:
+    for name in ("1", script.parent / "migrations" / "002_b.sql"):
+        done = run(script, str(name), url=fresh_database_url)
+        assert done.returncode == 0, done.stderr
+    assert versions(fresh_database_url) == ["001", "002"]
+
+
+def test_file_of_another_folder_is_refused(script: Path, tmp_path: Path) -> None:
+    other = tmp_path / "001_a.sql"
+    other.write_text("DROP TABLE a;")
+    done = run(script, str(other), url="postgresql:///x")
+    assert done.returncode == 10
+    assert "does not lie in" in done.stderr
+
+
+def test_pooler_is_warned_of(script: Path) -> None:
+    done = run(script, "001_a.sql", url="postgresql://u:hush-hush@127.0.0.1:6543/x")
+    assert done.returncode == 11
+    assert "looks like a pooler" in done.stderr
+    assert "hush-hush" not in done.stderr
+
+
 def test_file_that_is_applied_already_says_so(script: Path, fresh_database_url: str) -> None:
     run(script, "001_a.sql", url=fresh_database_url)
     done = run(script, "001_a.sql", url=fresh_database_url)

@@ -16,7 +16,7 @@ import pytest
 
 from fairlead.exceptions import MigrationError
 from fairlead.migrations import Migrator, Step, connect, load_migrations
-from fairlead.migrations.table import LOCK_KEY, hold_lock
+from fairlead.migrations.lock import LOCK_KEY, hold_lock
 
 ROOT = Path(__file__).parents[3]
 DEFERRED = """
@@ -148,6 +148,14 @@ def plant_copy(folder: Path) -> None:
     (folder / "004_copy.sql").write_text("SELECT 1;\nCOPY users FROM STDIN;\n1\tx\n\\.\n")
 
 
+def plant_vacuum(folder: Path) -> None:
+    (folder / "004_vacuum.sql").write_text("SELECT 1;\nVACUUM;")
+
+
+def plant_psql(folder: Path) -> None:
+    (folder / "004_psql.sql").write_text("\\connect other\nSELECT 1;")
+
+
 def plant_commit(folder: Path) -> None:
     (folder / "004_commit.sql").write_text("SELECT 1;\nCOMMIT;\nSELECT 2;")
 
@@ -162,7 +170,9 @@ def plant_commit(folder: Path) -> None:
             ["001_users.sql: is applied, and the file", "000_users.sql: is new, and below 002_email"],
         ),
         (plant_commit, ["004_commit.sql:2: COMMIT"]),
-        (plant_copy, ["004_copy.sql:2: COPY from or to the client"]),
+        (plant_copy, ["004_copy.sql:2: COPY users FROM STDIN: COPY from or to the client"]),
+        (plant_vacuum, ["004_vacuum.sql:2: VACUUM: cannot run in a transaction"]),
+        (plant_psql, ["004_psql.sql:1:", "is psql's, not SQL"]),
     ],
 )
 def test_disagreement_is_refused_before_any_change(
@@ -195,8 +205,6 @@ def test_change_of_line_ends_alone_is_no_drift(connection: Connection, folder: P
          "INSERT INTO users VALUES (5, 'y')"),
         ("SELECT 'ü', 'ä';\nSELECT 1/0;", ":2:1:", "division by zero", "SELECT 1/0"),
         ("DO $$ BEGIN PERFORM 1; RAISE EXCEPTION 'no'; END $$;", ":1:1:", "no", "DO $$"),
-        ("SELECT 1;\nVACUUM;", ":2:1:", "VACUUM cannot", "VACUUM"),
-        ("CREATE INDEX CONCURRENTLY i ON users (name);", ":1:1:", "cannot", "CREATE INDEX"),
         (DEFERRED, "", "duplicate key", ""),
     ],
 )  # fmt: skip
@@ -317,7 +325,7 @@ def test_killed_runner_leaves_the_database_as_it_was_and_its_lock_free(
 
 def test_table_of_another_tool_is_not_touched(connection: Connection, folder: Path) -> None:
     connection.execute("CREATE TABLE schema_migrations (version text PRIMARY KEY)")
-    with pytest.raises(MigrationError, match="made by another tool: it has no name"):
+    with pytest.raises(MigrationError, match=r"made by another tool.*: it has no name"):
         migrator(connection, folder).apply()
     assert tables(connection) == ["schema_migrations"]
 
@@ -330,7 +338,7 @@ def test_missing_schema_is_told(connection: Connection, folder: Path) -> None:
 
 def test_read_only_database_is_told(fresh_database_url: str, folder: Path) -> None:
     with connect(f"{fresh_database_url}?options=-cdefault_transaction_read_only%3Don") as connection:
-        with pytest.raises(MigrationError, match="read-only transaction"):
+        with pytest.raises(MigrationError, match="every transaction of this user is read-only"):
             migrator(connection, folder).apply()
         assert tables(connection) == []
 
@@ -351,7 +359,7 @@ def test_one_migration_is_applied_by_name_only_when_it_is_next(connection: Conne
     ("change", "told"),
     [
         (lambda url: url.replace("postgres:", "postgres:x", 1), "password is wrong"),
-        (lambda url: url.rpartition("/")[0] + "/no_such_database", "no such database"),
+        (lambda url: url.rpartition("/")[0] + "/no_such_database", "there is no database"),
         (lambda url: url.rpartition(":")[0] + ":1/x", "nothing listens there"),
         (lambda _: "postgresql:///x?host=/no/such/folder", "nothing listens on that socket"),
     ],

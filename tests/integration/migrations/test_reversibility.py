@@ -59,9 +59,9 @@ CREATE VIEW owners AS SELECT id, name FROM users;
 PLANTED = {
     "not null": (
         "ALTER TABLE bookings ALTER owner_id DROP NOT NULL;", "SELECT 1;",
-        "down does not restore column bookings.owner_id: it was integer NOT NULL, and is integer"),
+        "down does not restore bookings.owner_id NOT NULL"),
     "default": ("ALTER TABLE users ALTER name DROP DEFAULT;", "SELECT 1;",
-                "column users.name: it was text NOT NULL DEFAULT 'x'::text, and is text NOT NULL"),
+                "down does not restore users.name DEFAULT 'x'::text"),
     "type": ("ALTER TABLE users ALTER age TYPE bigint;", "SELECT 1;",
              "column users.age: it was integer, and is bigint"),
     "column": ("ALTER TABLE users ADD email text;", "SELECT 1;", "down leaves column users.email behind"),
@@ -157,6 +157,78 @@ def test_every_defect_of_a_chain_is_named(connection: Connection, tmp_path: Path
     for told in ("002_step: down leaves table extra", "003_after: down leaves table later", "004_none: there is no"):
         assert told in caught.value.message
     assert caught.value.exit_code == 11
+
+
+CONCURRENTLY = "-- fairlead: no-transaction\nCREATE INDEX CONCURRENTLY users_age ON users (age);"
+
+
+@pytest.mark.parametrize(
+    ("down", "told"),
+    [
+        ("-- fairlead: no-transaction\nDROP INDEX CONCURRENTLY users_age;", []),
+        ("SELECT 1;", ["002_step: down leaves index users.users_age behind"]),
+        ("DROP INDEX wrong;", ["002_step: down fails"]),
+    ],
+)
+def test_revision_outside_a_transaction_is_walked_for_real(
+    connection: Connection, tmp_path: Path, down: str, told: list[str]
+) -> None:
+    findings = find_irreversible(connection, load_migrations(write(tmp_path, CONCURRENTLY, down)))
+    assert [part for part in told if not any(part in finding for finding in findings)] == []
+    assert bool(findings) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("seed", "told"),
+    [
+        ("", []),
+        ("-- fairlead: after 002\nINSERT INTO users (id, age) VALUES (1, NULL);", ["002_step: down fails"]),
+        ("-- fairlead: after 003\nINSERT INTO users (id, age) VALUES (1, NULL);", ["the whole chain: down fails"]),
+        ("INSERT INTO users (id, age) VALUES (1, NULL);", ["the whole chain: down fails"]),
+    ],
+)
+def test_down_that_fails_on_rows_is_found_by_the_seed(
+    connection: Connection, tmp_path: Path, seed: str, told: list[str]
+) -> None:
+    up, down = "SELECT 1;", "ALTER TABLE users ALTER age SET NOT NULL; ALTER TABLE users ALTER age DROP NOT NULL;"
+    findings = find_irreversible(connection, load_migrations(write(tmp_path, up, down)), seed=seed)
+    assert [finding.partition(" fails")[0] + " fails" for finding in findings] == told
+
+
+def test_seed_for_a_version_that_there_is_not_is_refused(connection: Connection, tmp_path: Path) -> None:
+    migrations = load_migrations(write(tmp_path, "SELECT 1;", "SELECT 1;"))
+    with pytest.raises(MigrationError, match="names the version 009"):
+        find_irreversible(connection, migrations, seed="-- fairlead: after 009\nSELECT 1;")
+
+
+def test_rows_that_are_refused_are_told(connection: Connection, tmp_path: Path) -> None:
+    migrations = load_migrations(write(tmp_path, "SELECT 1;", "SELECT 1;"))
+    with pytest.raises(MigrationError, match="the seed's rows for 003_after were refused"):
+        find_irreversible(connection, migrations, seed="INSERT INTO nothing VALUES (1);")
+
+
+@pytest.mark.parametrize(
+    ("down", "accepted", "told"),
+    [
+        ("SELECT 1;", {"2": "nobody reads it"}, []),
+        ("DROP TABLE extra;", {"002": "nobody reads it"}, ["002_step: is listed in baseline-irreversible"]),
+        ("DROP TABLE extra;", {"009": "?"}, ["009: is listed in baseline-irreversible, and there is no such"]),
+    ],
+)
+def test_accepted_is_let_pass_only_while_it_is_needed(
+    connection: Connection, tmp_path: Path, down: str, accepted: dict[str, str], told: list[str]
+) -> None:
+    migrations = load_migrations(write(tmp_path, "CREATE TABLE IF NOT EXISTS extra ();", down))
+    findings = find_irreversible(connection, migrations, accepted=accepted)
+    assert [part for part in told if not any(part in finding for finding in findings)] == []
+    assert len(findings) == len(told)
+
+
+def test_extension_that_the_server_has_not_is_told_before_anything_runs(connection: Connection, tmp_path: Path) -> None:
+    migrations = load_migrations(write(tmp_path, 'CREATE EXTENSION IF NOT EXISTS "no_such";', "SELECT 1;"))
+    with pytest.raises(MigrationError, match=r"extension no_such \(002_step\)"):
+        find_irreversible(connection, migrations)
+    assert connection.execute("SELECT to_regclass('users')").fetchone() == (None,)
 
 
 def test_database_that_is_not_empty_is_refused(connection: Connection, tmp_path: Path) -> None:

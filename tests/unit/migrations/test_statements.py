@@ -1,10 +1,15 @@
 """Finding statements by PostgreSQL's lexical rules."""
 
+import time
+
 import pytest
 
 from fairlead.migrations.statements import (
+    Mark,
     Position,
     find_client_copies,
+    find_marks,
+    find_meta_commands,
     find_transaction_control,
     has_statement,
     locate,
@@ -39,7 +44,7 @@ ATOMIC = (
         ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); b",
          ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "b"]),
         (f"{ATOMIC}; b", [ATOMIC, "b"]),
-        ("SELECT 'never closed; ", ["SELECT 'never closed; "]),
+        ("SELECT 'never closed; ", ["SELECT 'never closed;"]),
         ("DO $$ never closed; ", ["DO $$ never closed; "]),
         ("/* never closed; SELECT 1", []),
         ("SELECT U&'d\\0061t;a'; b", ["SELECT U&'d\\0061t;a'", "b"]),
@@ -102,3 +107,49 @@ def test_text_of_comments_has_no_statement() -> None:
 def test_long_text_is_read_in_one_pass() -> None:
     text = "INSERT INTO t VALUES ('" + "x''y" * 200_000 + "');\n" + "SELECT 1;\n" * 2_000
     assert sum(1 for _ in split_statements(text)) == 2_001
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("-- fairlead: no-transaction", [Mark("no-transaction", "", 1)]),
+        ("SELECT 1; --fairlead:contract\n", [Mark("contract", "", 1)]),
+        ("a;\r\n-- fairlead: destructive because no one reads it\r\n", [Mark("destructive", "no one reads it", 2)]),
+        (
+            "-- fairlead: contract a\n-- fairlead: destructive b",
+            [Mark("contract", "a", 1), Mark("destructive", "b", 2)],
+        ),
+        ("SELECT '\n-- fairlead: contract\n'", []),
+        ('SELECT "\n-- fairlead: contract\n"', []),
+        ("DO $x$\n-- fairlead: contract\n$x$", []),
+        ("/*\n-- fairlead: contract\n*/", []),
+        ("-- see fairlead: contract", []),
+    ],
+)
+def test_marks_are_read_from_comments_alone(text: str, marks: list[Mark]) -> None:
+    assert list(find_marks(text)) == marks
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("\\connect other\nSELECT 1;", ["\\connect other"]),
+        ("SELECT 1 \\gexec\n\\i other.sql\r\n", ["\\gexec", "\\i other.sql"]),
+        ("SELECT '\\connect', $$ \\i $$; -- \\d\n/* \\q */", []),
+        ("SELECT 1", []),
+    ],
+)
+def test_commands_of_psql_are_told_from_sql(text: str, found: list[str]) -> None:
+    assert [command.text for command in find_meta_commands(text)] == found
+
+
+def test_words_of_a_statement_leave_strings_out() -> None:
+    (statement,) = split_statements("/* a */ alter table \"T\" -- b\n ALTER c SET DEFAULT 'd' ;")
+    assert statement.words == ("ALTER", "TABLE", '"T"', "ALTER", "C", "SET", "DEFAULT")
+
+
+def test_two_megabytes_are_read_in_a_moment() -> None:
+    text = "INSERT INTO t VALUES (1, 'it''s', E'a\\n', 12.5, NULL);\nUPDATE t SET a = 1;\n" * 30_000
+    started = time.process_time()
+    assert find_transaction_control(f"{text}COMMIT")[0].start == len(text)
+    assert time.process_time() - started < 4

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlead.exceptions import MigrationError
-from fairlead.migrations.url import connect, describe_url, normalise_url
+from fairlead.migrations.url import connect, describe_url, normalise_url, pooler_warning
 
 PASSWORD = "s3cret-w0rd"
 
@@ -78,3 +78,22 @@ def test_connecting_to_what_libpq_cannot_read_tells_nothing_of_it(address: str) 
     with pytest.raises(MigrationError, match="cannot be read") as caught:
         connect(address)
     assert PASSWORD not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        (f"postgres://u:{PASSWORD}@h:6543/d", True),
+        (f"postgres://u:{PASSWORD}@aws-0-eu.pooler.supabase.com/d", True),
+        (f"postgres://u:{PASSWORD}@ep-x-pooler.neon.tech/d?sslmode=require", True),
+        (f"postgres://u:{PASSWORD}@h/d?pgbouncer=true", True),
+        (f"host=h port=6543 password={PASSWORD}", True),
+        (f"postgres://u:{PASSWORD}@h:5432/pooler", False),
+        (f"postgres://pooler:{PASSWORD}6543@h/d", False),
+        ("postgresql://a:5432,b:5433/d", False),
+    ],
+)
+def test_pooler_is_warned_of(address: str, warned: bool) -> None:
+    warning = pooler_warning(address)
+    assert (warning is not None) == warned
+    assert PASSWORD not in str(warning)

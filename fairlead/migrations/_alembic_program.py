@@ -1,0 +1,139 @@
+"""Runs one Alembic command inside a project's own environment, and reports to a file what it did and found.
+
+Nothing of Fairlead is imported here: its folder is no longer on the path, and the project need not have it. The
+addresses come in the environment, never as arguments.
+"""
+
+import ast
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_OLDEST = (1, 20)
+
+
+def main() -> None:
+    """Run the command in the arguments; `facts` is our own, all others are Alembic's."""
+    # The folder of this file holds modules of the same names as the project's.
+    sys.path[0] = str(Path.cwd())
+    url = os.environ.pop("FAIRLEAD_ALEMBIC_URL")
+    variable = os.environ.pop("FAIRLEAD_ALEMBIC_URL_ENV")
+    with Path(os.environ.pop("FAIRLEAD_ALEMBIC_REPORT")).open("a", buffering=1, encoding="utf-8") as stream:
+
+        def report(**facts: Any) -> None:
+            stream.write(json.dumps(facts) + "\n")
+
+        try:
+            version = importlib.import_module("alembic").__version__
+        except ImportError as error:
+            report(unusable=str(error))
+            sys.exit(3)
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+            report(too_old=version)
+            sys.exit(3)
+        _observe(report)
+        _command_line(url, variable, report).main(sys.argv[1:])
+
+
+def _command_line(url: str, variable: str, report: Callable[..., None]) -> Any:
+    own = sys.argv[1]
+    if own == "facts":
+        sys.argv[1] = "current"  # so that env.py sees the arguments of a command that it knows
+
+    line = importlib.import_module("alembic.config").CommandLine(prog="alembic")
+    run_command = line.run_cmd
+
+    def run_with_address(config: Any, options: Any) -> None:
+        address = _with_driver(url, config.get_main_option("sqlalchemy.url") or "")
+        os.environ[variable] = address
+        config.set_main_option("sqlalchemy.url", address.replace("%", "%%"))
+        if own == "facts":
+            _tell_facts(config, report)
+        else:
+            run_command(config, options)
+
+    line.run_cmd = run_with_address
+    return line
+
+
+def _with_driver(url: str, theirs: str) -> str:
+    """Return `url` with the driver that it names, or else the project's, or else psycopg."""
+    scheme, _, rest = url.partition("://")
+    driver = scheme.partition("+")[2]
+    dialect, _, wanted = theirs.partition("://")[0].partition("+")
+    if not driver and dialect in {"postgres", "postgresql"}:
+        driver = wanted
+    if (driver or "psycopg") == "asyncpg":
+        rest = rest.replace("?sslmode=", "?ssl=").replace("&sslmode=", "&ssl=")
+    return "postgresql+" + (driver or "psycopg") + "://" + rest
+
+
+def _observe(report: Callable[..., None]) -> None:
+    """Report each revision as it is applied or undone, and each file that is made."""
+    environment: Any = importlib.import_module("alembic.runtime.environment").EnvironmentContext
+    scripts: Any = importlib.import_module("alembic.script").ScriptDirectory
+
+    configure, generate = environment.configure, scripts.generate_revision
+
+    def told(*, step: Any, **_: Any) -> None:
+        report(revisions=list(step.up_revision_ids) if step.is_upgrade else list(step.source_revision_ids))
+
+    def observed_configure(self: Any, *arguments: Any, **options: Any) -> Any:
+        theirs = options.get("on_version_apply") or ()
+        options["on_version_apply"] = [told, *([theirs] if callable(theirs) else theirs)]
+        return configure(self, *arguments, **options)
+
+    def observed_generate(self: Any, *arguments: Any, **options: Any) -> Any:
+        made = generate(self, *arguments, **options)
+        if made is not None:
+            report(made=str(Path(made.path).absolute()))
+        return made
+
+    environment.configure = observed_configure
+    scripts.generate_revision = observed_generate
+
+
+def _tell_facts(config: Any, report: Callable[..., None]) -> None:
+    environment: Any = importlib.import_module("alembic.runtime.environment").EnvironmentContext
+    scripts: Any = importlib.import_module("alembic.script").ScriptDirectory
+
+    script = scripts.from_config(config)
+    revisions = [
+        {
+            "revision": each.revision,
+            "down": [*each._versioned_down_revisions, *each._resolved_dependencies],
+            "doc": each.doc,
+            "path": str(Path(each.path).absolute()),
+            "reversible": _is_reversible(each.path),
+        }
+        for each in reversed(list(script.walk_revisions()))
+    ]
+    report(script=revisions, heads=list(script.get_heads()))
+
+    def look(current: Any, context: Any) -> list[Any]:
+        name = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar()
+        report(current=list(current), database=name)
+        return []
+
+    with environment(config, script, fn=look, dont_mutate=True):
+        script.run_env()
+
+
+def _is_reversible(path: str) -> bool:
+    """Tell whether the body of `downgrade` does anything: no `pass`, docstring or `raise` alone."""
+    tree = ast.parse(Path(path).read_bytes())
+    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "downgrade"]
+    idle = (ast.Pass, ast.Raise)
+    return any(
+        not isinstance(line, idle) and not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        for body in bodies
+        for line in body
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""The Alembic engine: the acts of `Migrator` over a project's own Alembic, run in its own environment and folder."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from fairlead import _process
+from fairlead._output import redact
+from fairlead.exceptions import CommandError, MigrationError
+from fairlead.migrations.files import Migration
+from fairlead.migrations.lock import hold_lock
+from fairlead.migrations.runner import Progress, Step
+from fairlead.migrations.table import Status
+from fairlead.migrations.url import connect, normalise_url
+
+_PROGRAM: Final = Path(__file__).with_name("_alembic_program.py")
+_TAIL: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    migrations: tuple[Migration, ...]
+    parents: Mapping[str, tuple[str, ...]]
+    heads: tuple[str, ...]
+    current: tuple[str, ...]
+
+    def line_of(self, revisions: Sequence[str]) -> set[str]:
+        """Return the revisions and all that they rest on."""
+        found: set[str] = set()
+        waiting = list(revisions)
+        while waiting:
+            revision = waiting.pop()
+            if revision not in found:
+                found.add(revision)
+                waiting += self.parents.get(revision, ())
+        return found
+
+    def find(self, name: str) -> Migration:
+        """Find a revision by its id, the beginning of one, or its label."""
+        fits = [m for m in self.migrations if name in {m.version, m.label}]
+        fits = fits or [m for m in self.migrations if name and m.version.startswith(name)]
+        if len(fits) == 1:
+            return fits[0]
+        why = f"{len(fits)} revisions begin with {name}" if fits else f"there is no revision {name}"
+        raise MigrationError(why, hint="list them with: invoke migrations.status")
+
+
+class AlembicEngine:
+    """A project's Alembic and the database at `url`, which its env.py is given in `url_env` and `sqlalchemy.url`.
+
+    `directory` holds alembic.ini, and `python` is the interpreter that has the project's Alembic. `heads` and `check`
+    are `off`, `warning` or `error`. The times are in seconds. `lock_timeout` reaches the session through PGOPTIONS,
+    which every driver on libpq heeds, and asyncpg does not. `on_output` is told what Alembic printed, redacted.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        *,
+        python: Path | None = None,
+        url_env: str = "DATABASE_URL",
+        heads: str = "error",
+        check: str = "warning",
+        lock_wait: float = 30.0,
+        lock_timeout: float | None = 2.0,
+        on_output: Callable[[str], None] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._url = url
+        self._python = python or Path(sys.executable)
+        self._url_env = url_env
+        self._heads = heads
+        self._check = check
+        self._lock_wait = lock_wait
+        self._lock_timeout = lock_timeout
+        self._on_output = on_output
+
+    def status(self) -> tuple[Status, ...]:
+        """Return where every revision stands, those in the database without a file among them; nothing is changed."""
+        facts = self._facts()
+        applied = facts.line_of(facts.current)
+        unknown = applied - set(facts.parents)
+        known = [
+            Status(m.version, m.name, "applied" if m.version in applied else "pending", m.down_file is not None)
+            for m in facts.migrations
+        ]
+        return (*known, *(Status(version, "", "missing", False) for version in sorted(unknown)))
+
+    def plan(self, *, to: str | None = None) -> tuple[Migration, ...]:
+        """Return what `apply` would run, in order; nothing is changed. Raises as `apply` does."""
+        return self._plan(self._facts(), to)
+
+    def apply(self, *, to: str | None = None, on_progress: Progress | None = None) -> tuple[Migration, ...]:
+        """Apply what is pending, up to and with revision `to`, in one run of Alembic; return what was applied.
+
+        `on_progress` is told after the run. Raises `MigrationError` for several heads where they are an error, for a
+        revision of the database that has no file, and when a revision fails: what stays is as env.py has its
+        transactions, and status tells.
+        """
+        with self._alone():
+            facts = self._facts()
+            planned = self._plan(facts, to)
+            if planned:
+                target = facts.find(to).version if to else "heads"
+                self._perform("apply", ["upgrade", target], planned, on_progress)
+        return planned
+
+    def plan_revert(self, *, steps: int | None = None, to: str | None = None) -> tuple[Migration, ...]:
+        """Return what `revert` would undo, the newest first; nothing is changed. Raises as `revert` does."""
+        return self._plan_revert(self._facts(), steps, to)
+
+    def revert(
+        self, *, steps: int | None = None, to: str | None = None, on_progress: Progress | None = None
+    ) -> tuple[Migration, ...]:
+        """Undo the last `steps` revisions (1), or all above revision `to` ("0": every one); return what was undone."""
+        with self._alone():
+            facts = self._facts()
+            planned = self._plan_revert(facts, steps, to)
+            if planned:
+                below = facts.parents[planned[-1].version]
+                target = facts.find(to).version if to and to != "0" else (below[0] if below and to != "0" else "base")
+                self._perform("revert", ["downgrade", target], planned, on_progress)
+        return planned
+
+    def baseline(self, version: str) -> tuple[Migration, ...]:
+        """Record everything up to revision `version` as applied, without running it; return what was recorded."""
+        with self._alone():
+            facts = self._facts()
+            chosen = facts.find(version)
+            recorded = facts.line_of([chosen.version]) - facts.line_of(facts.current)
+            if recorded:
+                self._run(["stamp", chosen.version])
+        return tuple(m for m in facts.migrations if m.version in recorded)
+
+    def new(self, slug: str, *, autogenerate: bool = True) -> tuple[Path, ...]:
+        """Make the next revision, filled from the models with `autogenerate`, and return its file."""
+        command = ["revision", "-m", slug]
+        report, _ = self._run([*command, "--autogenerate"] if autogenerate else command)
+        return tuple(Path(line["made"]) for line in report if "made" in line)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is amiss short of an error: several heads, and models that differ from the database.
+
+        Raises `MigrationError` where the configuration makes an error of it.
+        """
+        found = []
+        facts = self._facts()
+        if len(facts.heads) > 1 and self._heads != "off":
+            found.append(self._refuse_heads(facts))
+        if self._check != "off":
+            code, said = self._check_models()
+            if code != 0 and "does not provide a MetaData object" in said:
+                found.append("alembic check was not run: target_metadata of env.py is None")
+            elif code != 0 and self._check == "error":
+                raise MigrationError(
+                    f"alembic check failed: {said}", hint="make a revision: invoke migrations.new SLUG"
+                )
+            elif code != 0:
+                found.append(f"alembic check failed: {said}")
+        return tuple(found)
+
+    def _refuse_heads(self, facts: _Facts) -> str:
+        told = f"there are {len(facts.heads)} heads: {', '.join(facts.heads)}"
+        if self._heads == "error":
+            raise MigrationError(told, hint="merge them with: alembic merge heads")
+        return told
+
+    def _check_models(self) -> tuple[int, str]:
+        _, done = self._run(["check"], check=False)
+        failed = [line for line in done.output.splitlines() if "FAILED:" in line]
+        return done.returncode, redact(failed[-1].partition("FAILED:")[2].strip() if failed else _last_lines(done))
+
+    def _plan(self, facts: _Facts, to: str | None) -> tuple[Migration, ...]:
+        self._refuse_missing(facts)
+        if len(facts.heads) > 1 and self._heads == "error":
+            self._refuse_heads(facts)
+        wanted = facts.line_of([facts.find(to).version] if to else facts.heads) - facts.line_of(facts.current)
+        return tuple(m for m in facts.migrations if m.version in wanted)
+
+    def _plan_revert(self, facts: _Facts, steps: int | None, to: str | None) -> tuple[Migration, ...]:
+        self._refuse_missing(facts)
+        applied = facts.line_of(facts.current)
+        newest_first = [m for m in reversed(facts.migrations) if m.version in applied]
+        if to is None:
+            count = 1 if steps is None else steps
+            if count < 0 or len(facts.current) > 1 or _branches(facts, newest_first[:count]):
+                raise MigrationError(
+                    "steps are counted on one line of revisions only", hint="say how far instead: --to REVISION"
+                )
+            planned = newest_first[:count]
+        elif to == "0":
+            planned = newest_first
+        else:
+            target = facts.find(to).version
+            planned = [m for m in newest_first if m.version != target and target in facts.line_of([m.version])]
+        stuck = [m.label for m in planned if m.down_file is None]
+        if stuck:
+            raise MigrationError(f"{', '.join(stuck)} cannot be undone: nothing was changed", hint="write downgrade()")
+        return tuple(planned)
+
+    def _refuse_missing(self, facts: _Facts) -> None:
+        if unknown := [revision for revision in facts.current if revision not in facts.parents]:
+            raise MigrationError(
+                f"the database has revision {', '.join(unknown)}, which no file in {self._directory} makes",
+                hint="bring the file back, or use the release that has it",
+            )
+
+    def _perform(
+        self,
+        action: Literal["apply", "revert"],
+        command: Sequence[str],
+        planned: Sequence[Migration],
+        on_progress: Progress | None,
+    ) -> None:
+        report, done = self._run(command, check=False)
+        ran = {revision for line in report for revision in line.get("revisions", ())}
+        if done.returncode != 0:
+            failed = next((m for m in planned if m.version not in ran), None)
+            where = f"{failed.label} ({failed.file}) fails" if failed and report else f"alembic {command[0]} fails"
+            raise MigrationError(
+                f"{where}:\n{_last_lines(done)}", hint="mend it; invoke migrations.status tells what stays applied"
+            )
+        for index, migration in enumerate(planned, 1):
+            if on_progress is not None:
+                on_progress(Step("done", action, migration, index, len(planned)))
+
+    def _facts(self) -> _Facts:
+        report, _ = self._run(["facts"])
+        script = next(line for line in report if "script" in line)
+        found = next((line for line in report if "database" in line), None)
+        if found is None:
+            raise MigrationError("env.py ran no migrations", hint="it should call context.run_migrations()")
+        with connect(self._url) as connection:
+            ours = connection.info.dbname
+        if found["database"] != ours:
+            raise MigrationError(
+                f"env.py connects to the database {found['database']} instead of {ours}: nothing was changed",
+                hint=f"have it read {self._url_env} or sqlalchemy.url, or set alembic-url-env to what it reads",
+            )
+        revisions = script["script"]
+        return _Facts(
+            tuple(_migration(each) for each in revisions),
+            {each["revision"]: tuple(each["down"]) for each in revisions},
+            tuple(script["heads"]),
+            tuple(found["current"]),
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with connect(self._url) as connection, hold_lock(connection, wait=self._lock_wait):
+            yield
+
+    def _run(self, command: Sequence[str], *, check: bool = True) -> tuple[list[dict[str, Any]], _process.Completed]:
+        """Run our program on a command of Alembic's; return the lines of its report and what it printed."""
+        configured = any((self._directory / name).is_file() for name in ("alembic.ini", "pyproject.toml"))
+        if not configured:
+            raise MigrationError(
+                f"there is no alembic.ini in {self._directory}",
+                hint="set directory in [tool.fairlead.migrations] to the folder that holds it",
+            )
+        with tempfile.TemporaryDirectory(prefix="fairlead-alembic-") as folder:
+            file = Path(folder) / "report"
+            file.touch()
+            try:
+                done = _process.run(
+                    [self._python, _PROGRAM, *command],
+                    cwd=self._directory.resolve(),
+                    env=self._environment(file),
+                    check=False,
+                )
+            except CommandError as error:
+                raise MigrationError(error.message, hint="set alembic-python in [tool.fairlead.migrations]") from None
+            report = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if self._on_output is not None and done.output:
+            self._on_output(redact(done.output))
+        self._refuse_unusable(report)
+        if check and done.returncode != 0:
+            raise MigrationError(
+                f"alembic {command[0]} ended with exit code {done.returncode}:\n{_last_lines(done)}",
+                hint="mend what its last line names",
+            )
+        return report, done
+
+    def _environment(self, report: Path) -> dict[str, str]:
+        environment = dict(os.environ)
+        # What SQLAlchemy is given is a URL; the driver that ours names is kept.
+        address = normalise_url(self._url)
+        if "://" not in address:
+            raise MigrationError("Alembic needs the database's address as a URL", hint="postgresql://user@host/name")
+        named = re.match(r"\s*[\"']?[a-z]+(\+\w+)://", self._url)
+        address = address.replace("://", f"{named[1] if named else ''}://", 1)
+        environment["FAIRLEAD_ALEMBIC_URL"] = environment[self._url_env] = address
+        environment["FAIRLEAD_ALEMBIC_URL_ENV"] = self._url_env
+        environment["FAIRLEAD_ALEMBIC_REPORT"] = str(report)
+        if self._lock_timeout is not None:
+            options = f"-c lock_timeout={round(self._lock_timeout * 1000)}"
+            environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} {options}".strip()
+        return environment
+
+    def _refuse_unusable(self, report: Sequence[Mapping[str, Any]]) -> None:
+        for line in report:
+            if "unusable" in line:
+                raise MigrationError(
+                    f"{self._python} cannot import alembic: {line['unusable']}",
+                    hint="install alembic>=1.20 there, or set alembic-python in [tool.fairlead.migrations]",
+                )
+            if "too_old" in line:
+                raise MigrationError(
+                    f"alembic {line['too_old']} is too old: 1.20 or newer is needed",
+                    hint=f"{self._python} -m pip install 'alembic>=1.20'",
+                )
+
+
+def _migration(revision: Mapping[str, Any]) -> Migration:
+    file = Path(revision["path"])
+    name = re.sub(r"[^a-z0-9]+", "_", (revision["doc"] or "").lower()).strip("_")
+    return Migration(
+        revision["revision"], name, file, sql="", checksum="", down_file=file if revision["reversible"] else None
+    )
+
+
+def _branches(facts: _Facts, planned: Sequence[Migration]) -> bool:
+    return any(len(facts.parents[m.version]) > 1 for m in planned)
+
+
+def _last_lines(done: _process.Completed) -> str:
+    return redact("\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])) or "it said nothing"

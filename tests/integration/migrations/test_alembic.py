@@ -1,0 +1,202 @@
+"""The Alembic engine on a real server, over the kinds of env.py that projects have."""
+
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from fairlead.exceptions import MigrationError
+from fairlead.migrations import Step, connect
+from fairlead.migrations.alembic import AlembicEngine
+
+_METADATA = """
+import sqlalchemy as sa
+target_metadata = sa.MetaData()
+sa.Table("rooms", target_metadata, sa.Column("id", sa.Integer, primary_key=True))
+sa.Table("beds", target_metadata, sa.Column("id", sa.Integer, primary_key=True))
+"""
+_SYNC = """
+with sa.create_engine(url).connect() as connection:
+    context.configure(connection=connection, target_metadata=target_metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+_ASYNC = """
+import asyncio
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+def run(connection):
+    context.configure(connection=connection, target_metadata=target_metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    engine = async_engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.")
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+_START = "import os\nfrom alembic import context\nconfig = context.config\n"
+_FROM_INI = 'url = config.get_main_option("sqlalchemy.url")\n'
+_KINDS = {
+    "url-from-ini": _START + _METADATA + _FROM_INI + _SYNC,
+    "url-from-settings": _START + _METADATA + 'url = os.environ["DATABASE_URL"]\n' + _SYNC,
+    "async": _START + _METADATA + _ASYNC,
+    "asserts-cmd-opts": _START
+    + "assert config.cmd_opts is not None and hasattr(config.cmd_opts, 'x')\nprint('noise')\n"
+    + _METADATA
+    + _FROM_INI
+    + _SYNC,
+    "no-metadata": _START + "import sqlalchemy as sa\ntarget_metadata = None\n" + _FROM_INI + _SYNC,
+}
+
+
+def _revision(revision: str, below: str | None, up: str, down: str) -> str:
+    return dedent(f'''\
+        """make {revision}"""
+        from alembic import op
+        revision = {revision!r}
+        down_revision = {below!r}
+        branch_labels = depends_on = None
+
+        def upgrade():
+            op.execute({up!r})
+
+        def downgrade():
+            {down}
+        ''')
+
+
+def _project(folder: Path, env: str, *, location: str = "scripts") -> Path:
+    ini_url = "driver://user:pass%%40word@localhost/name"
+    (folder / "alembic.ini").write_text(f"[alembic]\nscript_location = {location}\nsqlalchemy.url = {ini_url}\n")
+    scripts = folder / location
+    (scripts / "versions").mkdir(parents=True)
+    (scripts / "env.py").write_text(env)
+    (scripts / "script.py.mako").write_text(
+        '"""${message}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = ${repr(up_revision)}\n'
+        "down_revision = ${repr(down_revision)}\nbranch_labels = depends_on = None\n\n\ndef upgrade():\n"
+        '    ${upgrades if upgrades else "pass"}\n\n\ndef downgrade():\n    ${downgrades if downgrades else "pass"}\n'
+    )
+    _add(folder, location, "a1", None, "CREATE TABLE rooms (id serial PRIMARY KEY)", "op.drop_table('rooms')")
+    _add(folder, location, "b2", "a1", "CREATE TABLE beds (id serial PRIMARY KEY)", "op.drop_table('beds')")
+    return folder
+
+
+def _add(folder: Path, location: str, revision: str, below: str | None, up: str, down: str = "pass") -> None:
+    (folder / location / "versions" / f"{revision}.py").write_text(_revision(revision, below, up, down))
+
+
+def _states(engine: AlembicEngine) -> dict[str, str]:
+    return {row.version: row.state for row in engine.status()}
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_a_project_goes_up_and_one_down_whatever_its_env_is_like(
+    kind: str, tmp_path: Path, fresh_database_url: str
+) -> None:
+    engine = AlembicEngine(_project(tmp_path, _KINDS[kind]), fresh_database_url)
+    told: list[Step] = []
+
+    assert [m.label for m in engine.apply(on_progress=told.append)] == ["a1_make_a1", "b2_make_b2"]
+    assert [(step.kind, step.index, step.total) for step in told] == [("done", 1, 2), ("done", 2, 2)]
+    assert engine.warnings() == (
+        ("alembic check was not run: target_metadata of env.py is None",) if kind == "no-metadata" else ()
+    )
+    assert [m.version for m in engine.revert(steps=1)] == ["b2"]
+    with connect(fresh_database_url) as connection:
+        assert connection.execute("SELECT to_regclass('rooms'), to_regclass('beds')").fetchone() == ("rooms", None)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("a1",)]
+
+
+def test_scripts_may_lie_beside_the_ini_and_a_new_one_is_filled_from_the_models(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    env = _KINDS["url-from-ini"].replace('sa.Table("beds"', 'sa.Table("lamps"')
+    engine = AlembicEngine(_project(tmp_path, env, location="."), fresh_database_url)
+    engine.apply()
+
+    assert "New upgrade operations detected" in engine.warnings()[0]
+    (made,) = engine.new("add lamps")
+    assert "create_table('lamps'" in made.read_text()
+    assert made.parent == tmp_path / "versions"
+
+
+def test_an_existing_database_is_adopted_without_running_anything(tmp_path: Path, fresh_database_url: str) -> None:
+    engine = AlembicEngine(_project(tmp_path, _KINDS["url-from-ini"]), fresh_database_url)
+
+    assert [m.version for m in engine.baseline("a1")] == ["a1"]
+    assert [m.version for m in engine.plan()] == ["b2"]
+    with connect(fresh_database_url) as connection:
+        assert connection.execute("SELECT to_regclass('rooms')").fetchone() == (None,)
+
+
+def test_a_failing_revision_is_named_with_what_postgresql_said(tmp_path: Path, fresh_database_url: str) -> None:
+    _add(_project(tmp_path, _KINDS["url-from-ini"]), "scripts", "c3", "b2", "SELECT missing_column")
+    engine = AlembicEngine(tmp_path, fresh_database_url)
+
+    with pytest.raises(MigrationError, match=r'c3_make_c3 \(.*c3\.py\) fails:(?s:.*)column "missing_column" does not'):
+        engine.apply()
+    assert set(_states(engine).values()) == {"pending"}
+
+
+def test_several_heads_are_an_error_unless_the_configuration_says_otherwise(
+    tmp_path: Path, fresh_database_url: str
+) -> None:
+    _add(_project(tmp_path, _KINDS["url-from-ini"]), "scripts", "c3", "a1", "SELECT 1")
+
+    with pytest.raises(MigrationError, match="2 heads"):
+        AlembicEngine(tmp_path, fresh_database_url).plan()
+    planned = AlembicEngine(tmp_path, fresh_database_url, heads="warning").plan()
+    assert {m.version for m in planned} == {"a1", "b2", "c3"}
+
+
+def test_a_revision_without_its_file_is_told_and_stops_everything(tmp_path: Path, fresh_database_url: str) -> None:
+    engine = AlembicEngine(_project(tmp_path, _KINDS["url-from-ini"]), fresh_database_url)
+    engine.apply()
+    (tmp_path / "scripts/versions/b2.py").unlink()
+
+    assert _states(engine) == {"a1": "pending", "b2": "missing"}
+    with pytest.raises(MigrationError, match="the database has revision b2"):
+        engine.plan()
+
+
+def test_an_env_that_connects_elsewhere_is_refused(tmp_path: Path, fresh_database_url: str) -> None:
+    elsewhere = fresh_database_url.rpartition("/")[0].replace("postgresql://", "postgresql+psycopg://") + "/postgres"
+    env = _START + _METADATA + f"url = {elsewhere!r}\n" + _SYNC
+
+    with pytest.raises(MigrationError, match="connects to the database postgres instead of"):
+        AlembicEngine(_project(tmp_path, env), fresh_database_url).apply()
+
+
+@pytest.mark.parametrize(
+    ("env", "python", "message"),
+    [
+        ("raise RuntimeError('no settings')", None, "no settings"),
+        ("import os; os.kill(os.getpid(), 9)", None, "exit code -9"),
+        ("", Path("/nowhere/python"), "/nowhere/python is not installed"),
+        ("", None, "ran no migrations"),
+    ],
+)
+def test_what_cannot_run_says_why(
+    env: str, python: Path | None, message: str, tmp_path: Path, fresh_database_url: str
+) -> None:
+    with pytest.raises(MigrationError, match=message) as raised:
+        AlembicEngine(_project(tmp_path, env), fresh_database_url, python=python).status()
+    assert raised.value.hint
+
+
+def test_a_folder_without_an_ini_and_an_old_alembic_are_refused(tmp_path: Path) -> None:
+    engine = AlembicEngine(tmp_path, "postgresql://user@localhost/name", python=Path(sys.executable))
+    with pytest.raises(MigrationError, match=r"no alembic\.ini"):
+        engine.status()
+    (tmp_path / "alembic.ini").write_text("[alembic]\n")
+    # The project's own folder comes first on the path, so that this stands for what is installed.
+    (tmp_path / "alembic").mkdir()
+    (tmp_path / "alembic/__init__.py").write_text("__version__ = '1.13.2'\n")
+    (tmp_path / "alembic/config.py").write_text("")
+    with pytest.raises(MigrationError, match=r"alembic 1\.13\.2 is too old"):
+        engine.status()
