@@ -3,7 +3,8 @@
 ```
 postgres_server         session    the server: embedded and thrown away, or the one at FAIRLEAD_TEST_DATABASE_URL
 database_url            session    a database of this worker's own, with the repository's migrations applied
-migrated_database_url   function   a database of this test's own, with the migrations applied
+database                function   a connection to that database; what a test does with it is rolled back
+migrated_database_url   function   a database of this test's own, with the migrations applied: for code that commits
 fresh_database_url      function   an empty database of this test's own
 ```
 
@@ -12,16 +13,17 @@ when their scope ends. The address is `postgresql://user:password@host:port/data
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fairlead.exceptions import Error
+from fairlead.exceptions import Error, PlatformError
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
     from fairlead.postgres import Databases
 
 VARIABLE = "FAIRLEAD_TEST_DATABASE_URL"
@@ -44,47 +46,75 @@ def postgres_server() -> "Iterator[Databases]":
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: "Databases", pytestconfig: pytest.Config) -> Iterator[str]:
-    """Give the name of a database with the repository's migrations applied, to be cloned and never connected to."""
-    from fairlead import config
-    from fairlead.migrations import Migrator, connect, load_migrations
+def migrated_template(postgres_server: "Databases", pytestconfig: pytest.Config) -> str:
+    """Give the name of a database with the repository's migrations applied, to be cloned and never connected to.
 
-    with _plainly(), _database(postgres_server) as name:
-        migrations = load_migrations(config.load(pytestconfig.rootpath).migrations.directory)
-        with connect(postgres_server.url(name)) as connection:
-            Migrator(connection, migrations).apply()
-        yield name
+    It is told by the hash of the migrations: on a server that was given it is kept, and other runs clone it too.
+    """
+    from fairlead import config
+    from fairlead.migrations import fingerprint, open_engine
+    from fairlead.postgres import keep_template
+
+    def migrate(address: str) -> None:
+        with open_engine(settings, address) as engine:
+            engine.apply()
+
+    with _plainly():
+        settings = config.load(pytestconfig.rootpath).migrations
+        return keep_template(postgres_server, fingerprint(settings), migrate)
 
 
 @pytest.fixture(scope="session")
 def database_url(postgres_server: "Databases", migrated_template: str) -> Iterator[str]:
     """Give the address of this worker's migrated database, which its tests share."""
-    with _plainly(), _database(postgres_server, template=migrated_template) as name:
+    from fairlead.postgres import scratch_database
+
+    with _plainly(), scratch_database(postgres_server, template=migrated_template) as name:
         yield postgres_server.url(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> "Iterator[Connection[tuple[Any, ...]]]":
+    """Give a connection to this worker's database, in a transaction that is rolled back after the test.
+
+    Its `transaction()` blocks are savepoints, its `commit()` raises, and a test that sends COMMIT as SQL fails at its
+    end, because that cannot be undone: code that commits is tested on `migrated_database_url`.
+    """
+    import psycopg
+    from psycopg.pq import TransactionStatus
+
+    with _plainly():
+        try:
+            connection = psycopg.connect(database_url)
+        except psycopg.Error as error:
+            raise PlatformError(f"the test database cannot be reached: {error}") from error
+    with connection, connection.transaction(force_rollback=True):
+        yield connection
+        ended = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+    if ended:
+        pytest.fail(
+            "the test ended the transaction of `database`, and what it committed stays in the worker's database\n"
+            "test code that commits with `migrated_database_url`, which is its own",
+            pytrace=False,
+        )
 
 
 @pytest.fixture
 def migrated_database_url(postgres_server: "Databases", migrated_template: str) -> Iterator[str]:
     """Give the address of a migrated database that is this test's alone."""
-    with _plainly(), _database(postgres_server, template=migrated_template) as name:
+    from fairlead.postgres import scratch_database
+
+    with _plainly(), scratch_database(postgres_server, template=migrated_template) as name:
         yield postgres_server.url(name)
 
 
 @pytest.fixture
 def fresh_database_url(postgres_server: "Databases") -> Iterator[str]:
     """Give the address of an empty database that is this test's alone."""
-    with _plainly(), _database(postgres_server) as name:
+    from fairlead.postgres import scratch_database
+
+    with _plainly(), scratch_database(postgres_server) as name:
         yield postgres_server.url(name)
-
-
-@contextmanager
-def _database(server: "Databases", *, template: str | None = None) -> Iterator[str]:
-    name = f"fairlead_test_{uuid.uuid4().hex[:16]}"
-    server.create_database(name, template=template)
-    try:
-        yield name
-    finally:
-        server.drop_database(name)
 
 
 @contextmanager

@@ -65,7 +65,9 @@ def run_pytest(repository: Path, *arguments: str, **variables: str) -> "subproce
 
 def count_databases(server: Databases) -> int:
     with psycopg.connect(server.url()) as connection:
-        row = connection.execute("SELECT count(*) FROM pg_database").fetchone()
+        row = connection.execute(
+            "SELECT count(*) FROM pg_database WHERE NOT starts_with(datname, 'fairlead_template_')"
+        ).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -117,3 +119,41 @@ def test_empty_database_needs_no_configuration(repository: Path) -> None:
     (repository / "pyproject.toml").unlink()
     done = run_pytest(repository, "-k", "fresh")
     assert "2 passed" in done.stdout, done.stdout
+
+
+ROLLED_BACK = """
+import psycopg
+import pytest
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_work_is_rolled_back(database, number):
+    assert database.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    with database.transaction():
+        database.execute("INSERT INTO notes DEFAULT VALUES")
+    assert database.execute("SELECT count(*) FROM notes").fetchone() == (1,)
+
+def test_commit_is_refused(database):
+    with pytest.raises(psycopg.ProgrammingError):
+        database.commit()
+
+def test_failed_statement_harms_no_other_test(database):
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        database.execute("SELECT 1 / 0")
+
+def test_connection_may_be_closed(database):
+    database.close()
+"""
+
+
+def test_work_on_the_database_fixture_is_rolled_back_after_each_test(repository: Path, fresh_database_url: str) -> None:
+    (repository / "test_suite.py").write_text(ROLLED_BACK)
+    done = run_pytest(repository, "-W", "error", FAIRLEAD_TEST_DATABASE_URL=fresh_database_url)
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_commit_sent_as_sql_is_told_with_what_to_use_instead(repository: Path, fresh_database_url: str) -> None:
+    (repository / "test_suite.py").write_text("def test_it(database):\n    database.execute('COMMIT')\n")
+    done = run_pytest(repository, FAIRLEAD_TEST_DATABASE_URL=fresh_database_url)
+    assert done.returncode == 1
+    assert "1 passed, 1 error" in done.stdout, done.stdout
+    assert "migrated_database_url" in done.stdout
