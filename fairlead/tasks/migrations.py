@@ -1,16 +1,17 @@
 """`migrate` and `migrations.*`: the life of a migration, from a new file to a table and back."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fairlead import _output
 from fairlead.tasks._act import act, confirm
 from fairlead.tasks.db import database_url
+from fairlead.tasks.migration_checks import verify
 
 if TYPE_CHECKING:
     from fairlead.config import Config
-    from fairlead.migrations import Migration, Migrator, Step
+    from fairlead.migrations import Engine, Migration, Step
 
 _ENV = "the environment: local, staging, production …"
 _JSON = "print JSON for a program to read"
@@ -24,6 +25,8 @@ _SURE = "say yes to every question"
         "to": "stop after this version",
         "dry": "print what would run; nothing is changed",
         "lock-wait": _LOCK_WAIT,
+        "allow-out-of-order": "also apply what is below the newest applied version",
+        "create": "create the database when there is none",
         "auto-confirm": _SURE,
     }
 )
@@ -32,20 +35,23 @@ def migrate(
     to: str = "",
     dry: bool = False,
     lock_wait: float = 30.0,
+    allow_out_of_order: bool = False,
+    create: bool = False,
     auto_confirm: bool = False,
 ) -> None:
     """Apply what is pending, each migration and its record in one transaction."""
     from fairlead import config
 
     loaded = config.load()
-    with _open(loaded, env, lock_wait=lock_wait) as migrator:
-        planned = migrator.plan(to=to or None)
+    with _open(loaded, env, lock_wait=lock_wait, out_of_order=allow_out_of_order, create=create) as engine:
+        planned = engine.plan(to=to or None)
         if dry:
             _show(planned, "would apply")
             return
         if planned:
             _ask(loaded, env, f"Apply {_count(len(planned))} to {env}?", auto_confirm=auto_confirm)
-        applied = migrator.apply(to=to or None, on_progress=_tell)
+        applied = engine.apply(to=to or None, on_progress=_tell)
+        _warn(engine)
     _output.result(f"applied {_count(len(applied))} to {env}" if applied else f"nothing to apply: {env} is up to date")
 
 
@@ -56,8 +62,9 @@ def status(env: str = "local", json: bool = False) -> None:
 
     from fairlead import config
 
-    with _open(config.load(), env) as migrator:
-        found = migrator.status()
+    with _open(config.load(), env) as engine:
+        found = engine.status()
+        _warn(engine)
     if json:
         _output.result_json([dataclasses.asdict(row) for row in found])
         return
@@ -75,12 +82,23 @@ def status(env: str = "local", json: bool = False) -> None:
     _output.table(("version", "name", "state", "down", "applied", "took"), rows)
 
 
-@act(positional=["slug"], help={"slug": "what it does, in a few words"})
-def new(slug: str) -> None:
-    """Create the next migration: an empty file and the down beside it."""
+@act(
+    positional=["slug"],
+    help={"slug": "what it does, in a few words", "env": "Alembic: the database that the models are compared with"},
+)
+def new(slug: str, env: str = "local") -> None:
+    """Create the next migration: an empty file and the down beside it, or what Alembic sees of the models."""
     from fairlead import config, migrations
 
-    for file in migrations.create_migration(config.load().migrations.directory, slug):
+    loaded = config.load()
+    if loaded.migrations.engine == "alembic":
+        from fairlead.migrations.alembic import AlembicEngine
+
+        with _open(loaded, env) as engine:
+            files = engine.new(slug) if isinstance(engine, AlembicEngine) else ()
+    else:
+        files = migrations.create_migration(loaded.migrations.directory, slug)
+    for file in files:
         _output.result(str(file))
 
 
@@ -106,41 +124,90 @@ def down(
     from fairlead import config
 
     loaded = config.load()
-    with _open(loaded, env, lock_wait=lock_wait) as migrator:
+    with _open(loaded, env, lock_wait=lock_wait) as engine:
         chosen = {"to": to} if to else {"steps": steps}
-        planned = migrator.plan_revert(**chosen)
+        planned = engine.plan_revert(**chosen)
         if dry:
             _show(planned, "would undo")
             return
         if planned:
             _ask(loaded, env, f"Undo {_count(len(planned))} of {env}?", auto_confirm=auto_confirm)
-        reverted = migrator.revert(**chosen, on_progress=_tell)
+        reverted = engine.revert(**chosen, on_progress=_tell)
     _output.result(
         f"undid {_count(len(reverted))} of {env}" if reverted else f"nothing to undo: {env} has none applied"
     )
 
 
-@act()
-def verify() -> None:
-    """Prove on a scratch database that every down undoes its up, and that all of them apply again."""
-    from fairlead import config, migrations, postgres
+@act(
+    positional=["version"],
+    help={"version": "the newest one that the database holds already", "env": _ENV, "auto-confirm": _SURE},
+)
+def baseline(version: str, env: str = "local", auto_confirm: bool = False) -> None:
+    """Adopt an existing database: record everything up to a version as applied, without running it."""
+    from fairlead import config
 
-    found = migrations.load_migrations(config.load().migrations.directory)
-    with postgres.temporary_server() as server:
-        server.create_database("scratch")
-        with migrations.connect(server.url("scratch")) as connection:
-            migrations.verify_reversible(connection, found)
-    _output.result(f"{_count(len(found))}: up, down and up again leave the schema as it should be")
+    loaded = config.load()
+    with _open(loaded, env) as engine:
+        _ask(loaded, env, f"Record everything up to {version} as applied to {env}?", auto_confirm=auto_confirm)
+        recorded = engine.baseline(version)
+    _output.result(f"recorded {_count(len(recorded))} as applied to {env}, without running any")
+
+
+@act(
+    positional=["version"],
+    help={
+        "version": "the one that was interrupted",
+        "applied": "you have seen that all of it is done",
+        "reverted": "nothing of it is wanted; an INVALID index that it left is dropped",
+        "env": _ENV,
+        "auto-confirm": _SURE,
+    },
+)
+def resolve(
+    version: str, applied: bool = False, reverted: bool = False, env: str = "local", auto_confirm: bool = False
+) -> None:
+    """Say what became of a migration that was interrupted outside a transaction."""
+    from fairlead import config
+    from fairlead.exceptions import ConfigurationError, MigrationError
+    from fairlead.migrations import Migrator
+
+    if applied == reverted:
+        raise ConfigurationError(
+            "say what became of it: --applied or --reverted", hint=f"invoke migrations.resolve {version} --reverted"
+        )
+    loaded = config.load()
+    with _open(loaded, env) as engine:
+        if not isinstance(engine, Migrator):
+            raise MigrationError("Alembic records nothing that could be resolved", hint="invoke migrations.status")
+        word = "applied" if applied else "reverted"
+        _ask(loaded, env, f"Record {version} as {word} in {env}?", auto_confirm=auto_confirm)
+        dropped = engine.resolve(version, "applied" if applied else "reverted")
+    for name in dropped:
+        _output.status("ok", f"dropped the INVALID index {name}")
+    _output.result(f"{version} is recorded as {word} in {env}")
 
 
 @contextlib.contextmanager
-def _open(loaded: "Config", env: str, *, lock_wait: float = 30.0) -> "Iterator[Migrator]":
+def _open(
+    loaded: "Config", env: str, *, lock_wait: float = 30.0, out_of_order: bool = False, create: bool = False
+) -> "Iterator[Engine]":
     from fairlead import migrations
 
-    found = migrations.load_migrations(loaded.migrations.directory)
     address = database_url(loaded, loaded.environment(env))
-    with migrations.connect(address) as connection:
-        yield migrations.Migrator(connection, found, lock_wait=lock_wait)
+    if warning := migrations.pooler_warning(address):
+        _output.status("warn", warning)
+    options = migrations.Options(lock_wait=lock_wait, out_of_order=out_of_order, create=create)
+    with migrations.open_engine(loaded.migrations, address, options=options) as engine:
+        yield engine
+
+
+def _warn(engine: "Engine") -> None:
+    """Print what Alembic sees short of an error: several heads, models that differ from the database."""
+    from fairlead.migrations.alembic import AlembicEngine
+
+    if isinstance(engine, AlembicEngine):
+        for warning in engine.warnings():
+            _output.status("warn", warning)
 
 
 def _ask(loaded: "Config", env: str, question: str, *, auto_confirm: bool) -> None:
@@ -149,13 +216,16 @@ def _ask(loaded: "Config", env: str, question: str, *, auto_confirm: bool) -> No
 
 
 def _tell(step: "Step") -> None:
+    if step.kind == "waiting":
+        wait = _output.duration(step.seconds)
+        _output.status("warn", f"{step.migration.label} did not get its lock; rolled back, and tried again in {wait}")
     if step.kind == "done":
         word = "applied" if step.action == "apply" else "undid"
         place = f"{step.index}/{step.total}"
         _output.status("ok", f"{place} {word} {step.migration.label}  {_output.duration(step.seconds)}")
 
 
-def _show(planned: "tuple[Migration, ...]", word: str) -> None:
+def _show(planned: "Sequence[Migration]", word: str) -> None:
     if not planned:
         _output.result("nothing to do")
     for migration in planned:
@@ -166,4 +236,4 @@ def _count(number: int) -> str:
     return "1 migration" if number == 1 else f"{number} migrations"
 
 
-ACTS = (status, new, down, verify)
+ACTS = (status, new, down, baseline, resolve, verify)
