@@ -9,6 +9,7 @@ V0001.Name.up.sql        V0001.Name.down.sql         dotted
 ```
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -160,6 +161,7 @@ def file_names(role: Role) -> tuple[str, str]:
             return role.up_name, f"{version}_{name}.down.sql"
 
 
+@functools.cache
 def order_of(version: str) -> tuple[int, ...]:
     """Return what a version is ordered by: its numbers, so that 2 comes before 10, 015 is 15 and 1.0 is 1."""
     numbers = [int(part) for part in re.findall(r"\d+", version)]

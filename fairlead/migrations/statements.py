@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 _SPACE: Final = " \t\n\r\f\v"
-_IDENTIFIER: Final = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*+"
-_TAG: Final = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*+"
+# Letters are told by the ASCII characters that are none: a class that reaches to the end of Unicode takes long to compile.
+_LETTER: Final = r"[^\x00-@\[-\^`{-\x7f]"
+_IDENTIFIER: Final = _LETTER + r"[^\x00-#%-/:-@\[-\^`{-\x7f]*+"
+_TAG: Final = _LETTER + r"[^\x00-/:-@\[-\^`{-\x7f]*+"
 #: An E-string goes on, by the same rules, in a string that follows on another line.
 _CONTINUED: Final = r"(?:(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'"
 _BODY: Final = r"(?:[^'\\]++|''|\\.)*+(?:'|\Z)"
@@ -39,7 +41,7 @@ _TOKEN: Final = re.compile(
 )
 #: Everything up to a semicolon, a comment, a dollar or a backslash: what needs a closer look.
 _RUN: Final = re.compile(
-    rf"(?:[^'\"$/;\\\-A-Za-z_\u0080-\U0010ffff]++|{_ESCAPED}|{_IDENTIFIER}|{_STRING}|{_QUOTED}|-(?!-)|/(?!\*))*+",
+    rf"(?:[\x00-!#%&(-,.0-:<-@\[\]\^`{{-\x7f]++|{_ESCAPED}|{_IDENTIFIER}|{_STRING}|{_QUOTED}|-(?!-)|/(?!\*))*+",
     re.DOTALL,
 )
 _GAP: Final = re.compile(r"[ \t\n\r\f\v;]++|--[^\n\r]*+|(?P<block>/\*)")
