@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SPACE: Final = " \t\n\r\f\v"
-# Letters are told by the ASCII characters that are none: a class that reaches to the end of Unicode takes long to compile.
+# Letters are told by the ASCII characters that are none: a class up to the end of Unicode takes long to compile.
 _LETTER: Final = r"[^\x00-@\[-\^`{-\x7f]"
 _IDENTIFIER: Final = _LETTER + r"[^\x00-#%-/:-@\[-\^`{-\x7f]*+"
 _TAG: Final = _LETTER + r"[^\x00-/:-@\[-\^`{-\x7f]*+"

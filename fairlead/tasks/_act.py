@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from fairlead import _output
-from fairlead.exceptions import ApprovalError, Error
+from fairlead.exceptions import ApprovalError, ConfigurationError, Error
 
 _INTERRUPTED, _TERMINATED = 130, 143
 
@@ -38,12 +38,12 @@ def act(
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
-        return Task(_guarded(body), help=dict(help or {}), positional=list(positional) or None)
+        return Task(_guarded(body, positional), help=dict(help or {}), positional=list(positional) or None)
 
     return declare
 
 
-def _guarded(body: Callable[..., None]) -> Callable[..., None]:
+def _guarded(body: Callable[..., None], positional: Sequence[str] = ()) -> Callable[..., None]:
     if inspect.iscoroutinefunction(body):
         raise TypeError(f"{body.__name__} is a coroutine function: Invoke would never run it")
     options = list(inspect.signature(body).parameters.values())
@@ -55,6 +55,7 @@ def _guarded(body: Callable[..., None]) -> Callable[..., None]:
     def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - Invoke passes it, acts need none
         try:
             with _ended_by_sigterm():
+                _refuse_flags(body, inspect.signature(body).bind(*args, **kwargs).arguments, positional)
                 body(*args, **kwargs)
         except Error as error:
             if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
@@ -73,6 +74,17 @@ def _guarded(body: Callable[..., None]) -> Callable[..., None]:
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     run.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]  # a documented hook of inspect
     return run
+
+
+def _refuse_flags(body: Callable[..., None], values: Mapping[str, Any], positional: Sequence[str]) -> None:
+    """Refuse a flag in a positional's place, which Invoke would pass as its value."""
+    for name in positional:
+        value = values.get(name)
+        if isinstance(value, str) and value.startswith("-"):
+            raise ConfigurationError(
+                f"{value} stands where the {name} of {body.__name__} belongs",
+                hint="options are explained by: invoke --help, and the name of the act",
+            )
 
 
 @contextlib.contextmanager

@@ -102,3 +102,10 @@ def test_verify_names_the_revision_that_does_not_reverse(act: Act, shop: Path) -
     assert found.returncode == 11
     assert "003" in found.stderr
     assert "orders.note" in found.stderr
+
+
+def test_a_flag_is_no_slug(act: Act, shop: Path) -> None:
+    before = sorted((shop / "migrations").iterdir())
+    refused = act("migrations.new", "--help")
+    assert (refused.returncode, "--help stands where the slug" in refused.stderr) == (10, True)
+    assert sorted((shop / "migrations").iterdir()) == before
