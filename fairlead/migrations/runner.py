@@ -281,7 +281,8 @@ class Migrator:
                     raise self._gave_up(timeout, lock, attempts, waited) from None
             else:
                 return tell("done", seconds)
-            jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread attempts, not to keep a secret
+            # Spread, so that runners which wait alike do not come back together; no secret hangs on it.
+            jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 # nosec B311
             tell("waiting", jittered)
             self._sleep(jittered)
             lock.check()

@@ -137,7 +137,7 @@ class Table:
         values = (migration.version, migration.name, migration.checksum, str(milliseconds), applied_by, state)
         quoted = ", ".join(bytes(escaping.escape_literal(value.encode())).decode() for value in values)
         columns = "version, name, checksum, duration_ms, applied_by, state"
-        return f"INSERT INTO {schema}.{NAME} ({columns}) VALUES ({quoted})"  # noqa: S608 - quoted by libpq
+        return f"INSERT INTO {schema}.{NAME} ({columns}) VALUES ({quoted})"  # noqa: S608 # nosec B608 - quoted by libpq
 
     def deletion(self, version: str) -> str:
         """Return the statement that removes the row of `version`, as it is recorded."""
