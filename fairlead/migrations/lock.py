@@ -64,8 +64,9 @@ def hold_lock(
         pause = 0.02
         while not _try_lock(session):
             if clock() >= deadline:
+                holder = find_holder(session) or "just ended"
                 raise MigrationError(
-                    f"another runner is migrating this database ({_holder(session)}); waited {wait:g} s",
+                    f"another runner is migrating this database ({holder}); waited {wait:g} s",
                     hint="run this again when that one is done",
                 )
             sleep(min(pause, max(deadline - clock(), 0.0)))
@@ -87,6 +88,22 @@ def address_of(info: "ConnectionInfo") -> dict[str, str]:
     if info.password:
         parameters["password"] = info.password
     return {name: value for name, value in parameters.items() if value}
+
+
+def find_holder(connection: "Connection[tuple[Any, ...]]") -> str | None:
+    """Return in words which session is migrating this database; None where there is none."""
+    row = connection.execute(
+        "SELECT a.application_name, a.pid, a.client_addr::text, a.backend_start::timestamp(0)::text"
+        " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+        " AND ((l.classid::bigint << 32) | l.objid::bigint) = %s",
+        [LOCK_KEY],
+    ).fetchone()
+    if row is None:
+        return None
+    name, pid, address, since = row
+    return f"{name or 'a session'}, server process {pid}, from {address or 'this machine'}, since {since}"
 
 
 def runner_name() -> str:
@@ -132,18 +149,3 @@ def _release(session: "Connection[tuple[Any, ...]]") -> None:
 def _try_lock(session: "Connection[tuple[Any, ...]]") -> bool:
     row = session.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
     return bool(row and row[0])
-
-
-def _holder(session: "Connection[tuple[Any, ...]]") -> str:
-    row = session.execute(
-        "SELECT a.application_name, a.pid, a.client_addr::text, a.backend_start::timestamp(0)::text"
-        " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-        " AND ((l.classid::bigint << 32) | l.objid::bigint) = %s",
-        [LOCK_KEY],
-    ).fetchone()
-    if row is None:
-        return "just ended"
-    name, pid, address, since = row
-    return f"{name or 'a session'}, server process {pid}, from {address or 'this machine'}, since {since}"

@@ -96,6 +96,8 @@ def _disagreements(records: Sequence[Record], known: dict[tuple[int, ...], Migra
             problems.append(
                 f"{migration.file.name}: was changed after it was applied; restore it, and put the change in a new one"
             )
+        elif record.name not in {"", migration.name}:
+            problems.append(f"{migration.file.name}: was applied as {record.label}; give it that name again")
     return problems
 
 

@@ -13,7 +13,7 @@ from fairlead.migrations.execution import LockTimeout, Session, way_of
 from fairlead.migrations.failures import describe_blockers, refused, telling
 from fairlead.migrations.files import Migration, find_migration, order_of
 from fairlead.migrations.interruption import drop_invalid_indexes, find_invalid_indexes
-from fairlead.migrations.lock import Lock, hold_lock, runner_name
+from fairlead.migrations.lock import Lock, find_holder, hold_lock, runner_name
 from fairlead.migrations.planning import agrees, plan_apply, plan_revert, refuse_interrupted, tell_status
 from fairlead.migrations.statements import (
     find_client_copies,
@@ -96,9 +96,7 @@ class Migrator:
 
     def plan(self, *, to: str | None = None) -> tuple[Migration, ...]:
         """Return what `apply` would run, in order; nothing is changed. Raises as `apply` does."""
-        with telling(self._connection):
-            records = self._table.read()
-        refuse_interrupted(records)
+        records = self._read_unlocked()
         return plan_apply(self._migrations, records, to, out_of_order=self._out_of_order)
 
     def apply(self, *, to: str | None = None, on_progress: Progress | None = None) -> tuple[Migration, ...]:
@@ -142,9 +140,7 @@ class Migrator:
 
     def plan_revert(self, *, steps: int | None = None, to: str | None = None) -> tuple[Migration, ...]:
         """Return what `revert` would undo, the newest first; nothing is changed. Raises as `revert` does."""
-        with telling(self._connection):
-            records = self._table.read()
-        refuse_interrupted(records)
+        records = self._read_unlocked()
         return plan_revert(self._migrations, records, steps, to)
 
     def revert(
@@ -244,6 +240,17 @@ class Migrator:
             )
         with hold_lock(self._connection, wait=self._lock_wait, sleep=self._sleep) as lock:
             yield lock
+
+    def _read_unlocked(self) -> Sequence[Record]:
+        """Read the records, and refuse an interrupted one: what a runner that is at work has begun is none."""
+        with telling(self._connection):
+            records = self._table.read()
+            begun = {(record.version, record.state) for record in records if record.state in INTERRUPTED}
+            if begun and find_holder(self._connection) is None:
+                # Seen before and after there was nobody at work: nobody will end it.
+                records = self._table.read()
+                refuse_interrupted([record for record in records if (record.version, record.state) in begun])
+        return records
 
     def _plan_apply(self, records: Sequence[Record], to: str | None) -> tuple[Migration, ...]:
         planned = plan_apply(self._migrations, records, to, out_of_order=self._out_of_order)
