@@ -16,7 +16,6 @@ class MigrationsConfig:
     transaction_control: str
     seed: Path | None
     baseline_irreversible: Mapping[str, str]
-    lint_ignore: tuple[str, ...]
     alembic_python: Path | None
     alembic_url_env: str
     alembic_heads: str
@@ -71,6 +70,5 @@ class EnvironmentConfig:
     database_url_env: str | None
     promote_from: str | None
     approval: bool
-    backup: bool
     variables: Mapping[str, str]
     generated_secrets: tuple[str, ...]

@@ -102,7 +102,6 @@ _SECTIONS: dict[str, dict[str, _Key]] = {
         "transaction-control": _Key("refuse|run", "refuse"),
         "seed": _Key("path"),
         "baseline-irreversible": _Key("table of strings", {}),
-        "lint-ignore": _Key("list of strings", ()),
         "alembic-python": _Key("path"),
         "alembic-url-env": _Key("variable name", "DATABASE_URL"),
         "alembic-heads": _Key("off|warning|error", "error"),
@@ -132,7 +131,6 @@ _ENVIRONMENT: dict[str, _Key] = {
     "database-url-env": _Key("variable name"),
     "promote-from": _Key("string"),
     "approval": _Key("boolean", False),
-    "backup": _Key("boolean", False),
     "variables": _Key("table of strings", {}),
     "generated-secrets": _Key("list of strings", ()),
 }

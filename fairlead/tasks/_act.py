@@ -118,9 +118,15 @@ def confirm(question: str, *, auto_confirm: bool) -> None:
     """Ask on the terminal and go on only at a yes; raise `ApprovalError` otherwise, and where nobody can be asked."""
     if auto_confirm:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ApprovalError(f"{question} Nobody can be asked here.", hint="pass --auto-confirm to say yes")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    if ask(f"{question} [y/N]", instead="--auto-confirm to say yes").lower() not in {"y", "yes"}:
         raise ApprovalError("not confirmed; nothing was changed")
+
+
+def ask(question: str, *, instead: str = "--name") -> str:
+    """Return the line typed on the terminal; raise `ApprovalError` naming `instead` where nobody can be asked."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        plain = question.removesuffix(" [y/N]")
+        raise ApprovalError(f"{plain} Nobody can be asked here.", hint=f"pass {instead}")
+    sys.stderr.write(f"{question} ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()

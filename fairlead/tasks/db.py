@@ -1,17 +1,20 @@
-"""`db.*`: where an environment's database is."""
+"""`db.*`: where an environment's database is, its backups, and back from one."""
 
 from typing import TYPE_CHECKING
 
 from fairlead import _output
-from fairlead.tasks._act import act
+from fairlead.tasks._act import act, ask
 
 if TYPE_CHECKING:
     from fairlead.config import Config, EnvironmentConfig
 
 
+_ENV = "the environment: local, staging, production …"
+
+
 @act(
     help={
-        "env": "the environment: local, staging, production …",
+        "env": _ENV,
         "show-password": "print it whole, for another program",
     }
 )
@@ -28,6 +31,67 @@ def url(env: str = "local", show_password: bool = False) -> None:
         sys.stdout.write(address + "\n")
         return
     _output.result(address)
+
+
+@act(
+    help={
+        "env": _ENV,
+        "output": "the file to write; by default a dated one under the state directory",
+        "json": "print JSON for a program to read",
+    }
+)
+def backup(env: str = "local", output: str = "", json: bool = False) -> None:
+    """Dump an environment's database as it is at one moment, with a manifest of what it holds."""
+    import dataclasses
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from fairlead import config
+    from fairlead.migrations import normalise_url
+    from fairlead.postgres import backup as backups
+
+    loaded = config.load()
+    address = normalise_url(database_url(loaded, loaded.environment(env)))
+    if output:
+        target = Path(output)
+    else:
+        with backups.connected(address) as connection:
+            version = backups.newest_migration(connection) or "none"
+        name = f"{loaded.name}-{env}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
+        target = loaded.state_dir / "backups" / name
+    manifest = backups.back_up(address, target)
+    if json:
+        _output.result_json({"file": str(target), **dataclasses.asdict(manifest)})
+        return
+    rows = sum(manifest.rows.values())
+    _output.status("ok", f"{_output.size(manifest.size)}, {rows} rows in {len(manifest.rows)} tables")
+    _output.result(str(target))
+
+
+@act(
+    positional=["file"],
+    help={
+        "file": "a backup that db.backup made, with its manifest beside it",
+        "env": _ENV,
+        "replace": "put it in the place of a database that holds tables; what was written since is lost",
+        "name": "the name of that database, instead of typing it when asked",
+        "keep-old": "keep the replaced database under another name",
+    },
+)
+def restore(file: str, env: str = "local", replace: bool = False, name: str = "", keep_old: bool = False) -> None:
+    """Restore a backup into a new database, which takes the old one's place when it is whole."""
+    from pathlib import Path
+
+    from fairlead import config
+    from fairlead.migrations import normalise_url
+    from fairlead.postgres import restore as restores
+
+    loaded = config.load()
+    address = normalise_url(database_url(loaded, loaded.environment(env)))
+    if replace and not name:
+        name = ask(f"The database of {env} is replaced, and what was written since the backup is lost. Its name:")
+    manifest = restores.restore(address, Path(file), replace=name if replace else None, keep_old=keep_old)
+    _output.result(f"restored {sum(manifest.rows.values())} rows in {len(manifest.rows)} tables of {manifest.made_at}")
 
 
 def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
@@ -48,4 +112,4 @@ def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
     return localplatform.start(loaded).database_url
 
 
-ACTS = (url,)
+ACTS = (url, backup, restore)

@@ -1,0 +1,170 @@
+"""Restoring a backup into a new database, which takes the old one's name only when it is whole.
+
+Both renames are one transaction, so that whatever ends a restore, at any moment, there is one database of that name:
+the old one as it was, or the new one as the manifest says.
+"""
+
+import contextlib
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fairlead.exceptions import PlatformError
+from fairlead.postgres.backup import Manifest, connected, count_rows, newest_migration, read_manifest, run_program
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+#: The advisory lock of whoever restores on a server: chosen once, the same in every release.
+_LOCK_KEY: Final = 0x0FA1_21EA_D0DB_0003
+_REMARK: Final = "fairlead: a restore that is not finished"
+_ATTEMPTS: Final = 5
+
+
+def restore(address: str, dump: Path, *, replace: str | None = None, keep_old: bool = False) -> Manifest:
+    """Restore `dump` in place of the database at `address` (as libpq reads it).
+
+    A database that holds tables is replaced only when `replace` is its name. With `keep_old` it stays, as
+    `NAME_before_…`. Raises `PlatformError` with the old database as it was, `CommandError` when pg_restore fails.
+    """
+    from psycopg.conninfo import make_conninfo
+
+    manifest = read_manifest(dump)
+    with connected(address) as connection:
+        name = connection.info.dbname
+        _refuse_filled(connection, name, replace)
+    with connected(make_conninfo(address, dbname="postgres")) as server:
+        _lock(server)
+        _sweep(server)
+        token = uuid.uuid4().hex[:8]
+        draft, old = f"{name[:40]}_restore_{token}", f"{name[:40]}_before_{token}"
+        try:
+            _create_like(server, name, draft)
+            options = ["--exit-on-error", "--single-transaction", str(dump)]
+            run_program("pg_restore", options, make_conninfo(address, dbname=draft))
+            _verify(make_conninfo(address, dbname=draft), manifest)
+            _swap(server, name, draft, old)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                _drop(server, draft)
+            raise
+        if not keep_old:
+            _drop(server, old)
+    return manifest
+
+
+def _refuse_filled(connection: "Connection[tuple[Any, ...]]", name: str, replace: str | None) -> None:
+    if replace is not None and replace != name:
+        raise PlatformError(f"the database is called {name}, not {replace}", hint="nothing was changed")
+    if replace is None and (tables := count_rows(connection)):
+        raise PlatformError(
+            f"the database {name} is not empty: it has {len(tables)} tables",
+            hint="pass --replace, and its name when asked, to put the backup in its place",
+        )
+
+
+def _lock(server: "Connection[tuple[Any, ...]]") -> None:
+    row = server.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK_KEY]).fetchone()
+    if row is None or not row[0]:
+        raise PlatformError("another restore is running on this server", hint="wait for it, and run this again")
+
+
+def _sweep(server: "Connection[tuple[Any, ...]]") -> None:
+    """Drop what restores that were killed left behind; only for the holder of the lock."""
+    query = "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s"
+    for (name,) in server.execute(query, [_REMARK]).fetchall():
+        _drop(server, name)
+
+
+def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> None:
+    """Create the database `draft` with the encoding, locale, owner, settings and grants of the database `name`."""
+    from psycopg import errors, sql
+
+    row = server.execute(
+        "SELECT pg_encoding_to_char(encoding), datcollate, datctype, CASE datlocprovider WHEN 'c' THEN 'libc'"
+        " WHEN 'i' THEN 'icu' ELSE 'builtin' END, to_jsonb(d) ->> 'datlocale', pg_get_userbyid(datdba)"
+        " FROM pg_database d WHERE datname = %s",
+        [name],
+    ).fetchone()
+    if row is None:
+        raise PlatformError(f"there is no database {name}")
+    encoding, collate, ctype, provider, locale, owner = row
+    text = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {} OWNER {}"
+    parts = [sql.Identifier(draft), *map(sql.Literal, (encoding, collate, ctype)), sql.SQL(provider)]
+    query = sql.SQL(text).format(*parts, sql.Identifier(owner))
+    if locale and provider != "libc":
+        query += sql.SQL(" ICU_LOCALE {}" if provider == "icu" else " BUILTIN_LOCALE {}").format(sql.Literal(locale))
+    try:
+        server.execute(query)
+    except errors.InsufficientPrivilege:
+        raise PlatformError(
+            f"the user {server.info.user} may not create databases, and a restore needs one beside the old",
+            hint=f"let its administrator run: ALTER ROLE {server.info.user} CREATEDB",
+        ) from None
+    server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(draft), sql.Literal(_REMARK)))
+    _copy_settings(server, name, draft)
+
+
+def _copy_settings(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> None:
+    from psycopg import sql
+
+    settings = server.execute(
+        "SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1), nullif(setrole, 0)::regrole::text"
+        " FROM pg_db_role_setting, unnest(setconfig) AS one"
+        " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = %s)",
+        [name],
+    ).fetchall()
+    for setting, value, role in settings:
+        whose = sql.SQL(f"ROLE {role} IN DATABASE" if role else "DATABASE")
+        with server.transaction():
+            server.execute("SELECT set_config(%s, %s, true)", [setting, value])
+            text = sql.SQL("ALTER {} {} SET {} FROM CURRENT")
+            server.execute(text.format(whose, sql.Identifier(draft), sql.Identifier(*setting.split("."))))
+    grants = server.execute(
+        "SELECT g.privilege_type, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,"
+        " g.is_grantable FROM pg_database, aclexplode(datacl) g WHERE datname = %s",
+        [name],
+    ).fetchall()
+    if grants:
+        server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(draft)))
+    for privilege, grantee, grantable in grants:
+        grant = f"GRANT {privilege} ON DATABASE {{}} TO {grantee}{' WITH GRANT OPTION' if grantable else ''}"
+        server.execute(sql.SQL(grant).format(sql.Identifier(draft)))
+
+
+def _verify(address: str, manifest: Manifest) -> None:
+    with connected(address) as connection:
+        found, migration = count_rows(connection), newest_migration(connection)
+    if found != manifest.rows or migration != manifest.migration:
+        wrong = sorted(
+            table for table in found.keys() | manifest.rows.keys() if found.get(table) != manifest.rows.get(table)
+        )
+        raise PlatformError(
+            f"what was restored is not what the manifest says ({', '.join(wrong) or 'another migration'})",
+            hint="the old database is as it was; use another backup",
+        )
+
+
+def _swap(server: "Connection[tuple[Any, ...]]", name: str, draft: str, old: str) -> None:
+    """Give `draft` the name of the old database, in one transaction, ending the sessions on the old one."""
+    from psycopg import errors, sql
+
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    for attempt in range(_ATTEMPTS):
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            with server.transaction():
+                server.execute(rename.format(sql.Identifier(name), sql.Identifier(old)))
+                server.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
+                server.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
+        except errors.ObjectInUse:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _drop(server: "Connection[tuple[Any, ...]]", name: str) -> None:
+    from psycopg import sql
+
+    server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
