@@ -69,7 +69,7 @@ def find_irreversible(
     before, snapshots = start, [start]
     for index, migration in enumerate(migrations, 1):
         walker.engine.apply(to=migration.version)
-        _put_in(connection, rows.get(migration.order, ""), migration)
+        _put_in(connection, rows.get(_key(migration.version), ""), migration)
         after = take_snapshot(connection)
         findings += excused.judge(migration, walker.try_revision(migration, before, after))
         if walker.stuck:
@@ -85,20 +85,20 @@ def find_irreversible(
     return tuple(findings)
 
 
-def read_seed(text: str, migrations: Sequence[Migration]) -> Mapping[tuple[int, ...], str]:
+def read_seed(text: str, migrations: Sequence[Migration]) -> Mapping[object, str]:
     """Return what of a seed's SQL runs after which version; raise `MigrationError` for one that there is not."""
-    orders = [migration.order for migration in migrations]
-    if not orders or not text.strip():
+    keys = [_key(migration.version) for migration in migrations]
+    if not keys or not text.strip():
         return {}
     lines = text.splitlines(keepends=True)
-    sections: dict[tuple[int, ...], str] = {}
-    current, begin = orders[-1], 0
+    sections: dict[object, str] = {}
+    current, begin = keys[-1], 0
     for mark in find_marks(text):
         if mark.name != "after":
             continue
         sections[current] = sections.get(current, "") + "".join(lines[begin : mark.line - 1])
-        current, begin = order_of(mark.reason), mark.line
-        if current not in orders:
+        current, begin = _key(mark.reason), mark.line
+        if current not in keys:
             raise MigrationError(
                 f"line {mark.line} of the seed names the version {mark.reason or 'of nothing'}, which there is not",
                 hint="write it as: -- fairlead: after 012",
@@ -107,20 +107,25 @@ def read_seed(text: str, migrations: Sequence[Migration]) -> Mapping[tuple[int, 
     return sections
 
 
+def _key(version: str) -> object:
+    """Return what a version is compared by: 7 is 007, and a revision of Alembic's is its own name."""
+    return order_of(version) if re.fullmatch(r"[\d.]+", version) else version
+
+
 class _Accepted:
     """The versions that may be irreversible; one that is not, and one that there is not, is a finding too."""
 
     def __init__(self, migrations: Sequence[Migration], reasons: Mapping[str, str]) -> None:
-        self._orders = {order_of(version) for version in reasons}
-        known = {migration.order for migration in migrations}
+        self._keys = {_key(version) for version in reasons}
+        known = {_key(migration.version) for migration in migrations}
         self.unknown = [
             f"{version}: is listed in baseline-irreversible, and there is no such migration; take it out"
             for version in reasons
-            if order_of(version) not in known
+            if _key(version) not in known
         ]
 
     def holds(self, migration: Migration) -> bool:
-        return migration.order in self._orders
+        return _key(migration.version) in self._keys
 
     def judge(self, migration: Migration, findings: Sequence[str]) -> list[str]:
         if not self.holds(migration):

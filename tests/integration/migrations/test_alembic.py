@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from fairlead.exceptions import MigrationError
-from fairlead.migrations import Step, connect
+from fairlead.migrations import Step, connect, find_irreversible
 from fairlead.migrations.alembic import AlembicEngine
 
 _METADATA = """
@@ -110,6 +110,24 @@ def test_a_project_goes_up_and_one_down_whatever_its_env_is_like(
     with connect(fresh_database_url) as connection:
         assert connection.execute("SELECT to_regclass('rooms'), to_regclass('beds')").fetchone() == ("rooms", None)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("a1",)]
+
+
+@pytest.mark.parametrize(
+    ("down", "accepted", "told"),
+    [
+        ("op.drop_table('lamps')", {}, ()),
+        ("op.execute('SELECT 1')", {}, ("c3_make_c3: down leaves table lamps behind",)),
+        ("op.execute('SELECT 1')", {"c3": "nobody minds"}, ()),
+    ],
+)
+def test_every_revision_is_walked_up_down_and_up_again(
+    down: str, accepted: dict[str, str], told: tuple[str, ...], tmp_path: Path, fresh_database_url: str
+) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "CREATE TABLE IF NOT EXISTS lamps (id int)", down)
+    engine = AlembicEngine(tmp_path, fresh_database_url)
+    with connect(fresh_database_url) as connection:
+        assert find_irreversible(connection, engine.plan(), engine=engine, accepted=accepted) == told
 
 
 def test_scripts_may_lie_beside_the_ini_and_a_new_one_is_filled_from_the_models(
