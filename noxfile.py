@@ -167,7 +167,7 @@ def run_all(session: nox.Session, *commands: list[str]) -> None:
         try:
             session.run(*command)
         except nox.command.CommandFailed:
-            failed.append(" ".join(command[:2]))
+            failed.append(" ".join(command[:4]))
     if failed:
         session.error(f"failed: {', '.join(failed)}")
 
@@ -279,9 +279,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["database"])
 def migrations(session: nox.Session) -> None:
-    """Apply every migration to an empty database, revert all, apply all again, and compare the schemas."""
+    """Walk every migration up, down and up again, comparing the schema, and lint those not yet out; `-- --sarif F`."""
     provide(session, "-r", "requirements.txt")
-    session.run("python", "-m", "fairlead", "migrations.verify", *session.posargs)
+    fairlead = ["python", "-m", "fairlead"]
+    shown = ["--annotations"] if ON_GITHUB else []
+    run_all(session, [*fairlead, "migrations.verify"], [*fairlead, "migrations.lint", *shown, *session.posargs])
 
 
 @nox.session(default=False, tags=["security"])

@@ -90,6 +90,21 @@ def result_json(value: Any) -> None:
     _write(sys.stdout, json.dumps(redact_value(value), indent=2, ensure_ascii=False) + "\n")
 
 
+def annotation(level: str, message: str, *, path: str, line: int, column: int = 0, title: str = "") -> str:
+    """Render a workflow command of GitHub's, by which a finding shows beside its line; they count from 1."""
+
+    def escape(text: str) -> str:
+        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    properties = {"file": path, "line": line, "col": column or None, "title": title or None}
+    told = ",".join(
+        f"{name}={escape(str(value)).replace(':', '%3A').replace(',', '%2C')}"
+        for name, value in properties.items()
+        if value is not None
+    )
+    return f"::{level} {told}::{escape(message)}"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: TextIO | None = None) -> None:
     """Print a table on standard output, as wide as its content where the output is not a terminal."""
     from rich.box import SIMPLE_HEAD

@@ -16,6 +16,8 @@ class MigrationsConfig:
     transaction_control: str
     seed: Path | None
     baseline_irreversible: Mapping[str, str]
+    lint_since: str | None
+    lint_ignore: tuple[str, ...]
     alembic_python: Path | None
     alembic_url_env: str
     alembic_heads: str

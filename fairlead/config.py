@@ -102,6 +102,8 @@ _SECTIONS: dict[str, dict[str, _Key]] = {
         "transaction-control": _Key("refuse|run", "refuse"),
         "seed": _Key("path"),
         "baseline-irreversible": _Key("table of strings", {}),
+        "lint-since": _Key("string"),
+        "lint-ignore": _Key("list of strings", ()),
         "alembic-python": _Key("path"),
         "alembic-url-env": _Key("variable name", "DATABASE_URL"),
         "alembic-heads": _Key("off|warning|error", "error"),

@@ -5,6 +5,8 @@ Loaded by `-p fairlead.gates.annotations` when `GITHUB_ACTIONS` is set.
 
 from typing import Protocol
 
+from fairlead import _output
+
 
 class Report(Protocol):
     """What the plugin needs of pytest's report."""
@@ -24,8 +26,7 @@ def annotation(report: Report) -> str:
     path, line, _ = report.location
     lines = [text for text in report.longreprtext.splitlines() if text.startswith("E ")]
     message = f"{report.nodeid}: {(lines or ['failed'])[0].removeprefix('E').strip()}"
-    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::error file={path},line={(line or 0) + 1}::{escaped}"
+    return _output.annotation("error", message, path=path, line=(line or 0) + 1)
 
 
 class _Printer:

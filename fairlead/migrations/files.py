@@ -22,7 +22,7 @@ from fairlead.migrations.statements import find_marks, has_statement
 __all__ = ["MARKS", "Migration", "checksum", "create_migration", "find_migration", "load_migrations", "order_of"]
 
 #: What `-- fairlead: NAME` may name.
-MARKS = ("no-transaction", "destructive", "contract")
+MARKS = ("no-transaction", "destructive", "contract", "accept")
 
 
 @dataclass(frozen=True, slots=True)

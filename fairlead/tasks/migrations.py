@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fairlead import _output
 from fairlead.tasks._act import act, confirm
 from fairlead.tasks.db import database_url
-from fairlead.tasks.migration_checks import verify
+from fairlead.tasks.migration_checks import lint, tell_risks, verify
 
 if TYPE_CHECKING:
     from fairlead.config import Config
@@ -23,7 +23,7 @@ _SURE = "say yes to every question"
     help={
         "env": _ENV,
         "to": "stop after this version",
-        "dry": "print what would run; nothing is changed",
+        "dry": "print what would run and what is risky in it; nothing is changed",
         "lock-wait": _LOCK_WAIT,
         "allow-out-of-order": "also apply what is below the newest applied version",
         "create": "create the database when there is none",
@@ -47,6 +47,8 @@ def migrate(
         planned = engine.plan(to=to or None)
         if dry:
             _show(planned, "would apply")
+            if planned:
+                tell_risks(loaded, planned)
             return
         if planned:
             _ask(loaded, env, f"Apply {_count(len(planned))} to {env}?", auto_confirm=auto_confirm)
@@ -236,4 +238,4 @@ def _count(number: int) -> str:
     return "1 migration" if number == 1 else f"{number} migrations"
 
 
-ACTS = (status, new, down, baseline, resolve, verify)
+ACTS = (status, new, down, baseline, resolve, verify, lint)

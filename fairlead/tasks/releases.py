@@ -77,7 +77,7 @@ def deploy(
     outcome = deploying.deploy(
         loaded,
         environment,
-        open_target=lambda: _open(loaded, environment),
+        open_target=lambda: open_target(loaded, environment),
         reporter=TerminalReporter(quiet=quiet),
         approved=True,
         from_dirty=from_dirty,
@@ -95,7 +95,7 @@ def releases(env: str = "local", json: bool = False) -> None:
 
     loaded = config.load()
     environment = loaded.environment(env)
-    with _open(loaded, environment, start=False) as target:
+    with open_target(loaded, environment, start=False) as target:
         found = deploying.read_releases(target.deployments())
     if json:
         _output.result_json([dataclasses.asdict(release) for release in found])
@@ -156,9 +156,10 @@ def verify(env: str = "local", url: str = "", digest: str = "", json: bool = Fal
         _output.status("note", "no deploy is on record here, so any digest was accepted; --digest asks for one")
 
 
-def _open(
+def open_target(
     loaded: "Config", environment: "EnvironmentConfig", *, start: bool = True
 ) -> "contextlib.AbstractContextManager[Target]":
+    """Open an environment on its platform; the local one is started unless `start` is off."""
     from fairlead import deploy as deploying
 
     if environment.platform == "local":

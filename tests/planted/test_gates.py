@@ -55,6 +55,16 @@ def plant_migration(root: Path) -> None:
     (folder / "900_planted.down.sql").write_text("SELECT 1;\n")
 
 
+def plant_destruction(root: Path) -> None:
+    """Add a migration that reverses well, and throws a table away without saying why."""
+    folder = root / "backend" / "migrations"
+    body = "(id integer PRIMARY KEY);\n"
+    (folder / "900_planted.sql").write_text(f"CREATE TABLE planted {body}")
+    (folder / "900_planted.down.sql").write_text("DROP TABLE planted;\n")
+    (folder / "901_planted.sql").write_text("DROP TABLE planted;\n")
+    (folder / "901_planted.down.sql").write_text(f"CREATE TABLE planted {body}")
+
+
 def set_thresholds(root: Path, percent: float) -> None:
     """Set all four coverage thresholds."""
     file = root / "pyproject.toml"
@@ -103,6 +113,7 @@ DEFECTS = (
         clean=("integration", "--", _UNIT, "-n0"),
     ),
     Defect("down migration that does not reverse", ("migrations",), plant_migration, "planted"),
+    Defect("table dropped without a reason", ("migrations",), plant_destruction, r"901_planted\.sql:1.*destructive"),
     Defect("coverage below its threshold", _COVERAGE, lambda root: set_thresholds(root, 99.9), "is below 99.9 %"),
     Defect(
         "vulnerable pin",

@@ -1,6 +1,8 @@
 """The acts of migrations on a database of their own, as a person runs them."""
 
+import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -109,3 +111,80 @@ def test_a_flag_is_no_slug(act: Act, shop: Path) -> None:
     refused = act("migrations.new", "--help")
     assert (refused.returncode, "--help stands where the slug" in refused.stderr) == (10, True)
     assert sorted((shop / "migrations").iterdir()) == before
+
+
+def drop_note(shop: Path, *marks: str) -> None:
+    text = "".join(f"-- fairlead: {mark}\n" for mark in marks) + "ALTER TABLE orders DROP COLUMN note;"
+    (shop / "migrations" / "004_drop.sql").write_text(text, "utf-8")
+    (shop / "migrations" / "004_drop.down.sql").write_text("ALTER TABLE orders ADD COLUMN note text;", "utf-8")
+
+
+def test_the_plan_tells_what_is_risky_and_changes_nothing(act: Act, shop: Path) -> None:
+    assert act("migrate").returncode == 0
+    drop_note(shop)
+    plan = act("migrate", "--dry")
+    assert (plan.returncode, "would apply 004_drop" in plan.stdout) == (0, True), plan.stderr
+    assert "migrations/004_drop.sql:1:1: error: drops the column orders.note" in plan.stdout
+    assert "003_note" not in plan.stdout
+    assert "would apply 004_drop" in act("migrate", "--dry").stdout
+
+
+def test_lint_refuses_what_breaks_the_release_that_serves(act: Act, shop: Path) -> None:
+    clean = act("migrations.lint")
+    assert (clean.returncode, clean.stdout) == (0, "2 migrations looked at: nothing stands against them\n"), (
+        clean.stderr
+    )
+    drop_note(shop)
+    sarif = shop / "lint.sarif"
+    found = act("migrations.lint", "--since", "003", "--sarif", str(sarif), "--annotations")
+    assert (found.returncode, "1 migration looked at: 2 errors" in found.stdout) == (11, True), found.stderr
+    assert "::error file=migrations/004_drop.sql,line=1,col=1,title=contract::" in found.stdout
+    assert len(json.loads(sarif.read_text("utf-8"))["runs"][0]["results"]) == 2
+    report = json.loads(act("migrations.lint", "--json").stdout)
+    assert {finding["rule"] for finding in report["findings"]} == {"contract", "destructive"}
+
+
+def test_what_went_out_already_is_not_looked_at(act: Act, shop: Path) -> None:
+    drop_note(shop)
+    since = PYPROJECT.replace('"migrations" }', '"migrations", lint-since = "004" }')
+    (shop / "pyproject.toml").write_text(since, "utf-8")
+    assert act("migrations.lint").stdout.startswith("0 migrations looked at")
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "words"),
+    [
+        ('lint-ignore = ["scan-under-lok"]', 10, "scan-under-lok, which is no rule"),
+        ('engine = "alembic"', 11, "Alembic's revisions are programs"),
+        ('lint-since = "009"', 11, "there is no migration 009"),
+    ],
+)
+def test_lint_says_what_it_cannot_do(act: Act, shop: Path, setting: str, code: int, words: str) -> None:
+    (shop / "pyproject.toml").write_text(PYPROJECT.replace('"migrations" }', f'"migrations", {setting} }}'), "utf-8")
+    refused = act("migrations.lint")
+    assert (refused.returncode, words in refused.stderr) == (code, True), refused.stderr
+
+
+def test_a_contract_is_held_against_the_code_that_serves(act: Act, shop: Path) -> None:
+    code = shop / "backend" / "app.py"
+    code.parent.mkdir()
+    code.write_text("QUERY = 'SELECT note FROM orders'\n", "utf-8")
+    commit(shop, "reads note")
+    code.write_text("QUERY = 'SELECT notes FROM orders'\n", "utf-8")
+    commit(shop, "does without")
+    drop_note(shop, "destructive because nobody wrote it", "contract because it is not read")
+    unknown = act("migrations.lint")
+    assert (unknown.returncode, "[use-unknown]" in unknown.stdout) == (0, True), unknown.stderr
+    used = act("migrations.lint", "--serving", "HEAD~1")
+    assert (used.returncode, "names it: backend/app.py:1" in used.stdout) == (11, True), used.stdout
+    assert act("migrations.lint", "--serving", "HEAD").stdout == (
+        "3 migrations looked at: nothing stands against them\n"
+    )
+    lost = act("migrations.lint", "--serving", "0123456")
+    assert (lost.returncode, "cannot be looked at" in lost.stdout) == (11, True), lost.stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], ["add", "backend"], [*who, "commit", "-q", "-m", message]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
