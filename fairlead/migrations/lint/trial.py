@@ -4,7 +4,7 @@ The catalogs tell what no parser can: which locks a statement took, whether a ta
 end, also within a DO block and by a function. The tables may be empty: a scan is counted all the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 #: The modes that keep writers out, in the order of their strength; the last keeps readers out as well.
 BLOCKING: Final = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 _WRITING: Final = "RowExclusiveLock"
-#: What only puts rows in or reads them: a file of a million of these is one step.
+#: What only puts rows in: a file of a million of these is one step.
 _PLAIN: Final = {"INSERT", "COMMENT", "SET"}
+#: What leaves the schema alone; what a function of theirs does to it shows at the end of the file.
+_WITHIN: Final = {*_PLAIN, "UPDATE", "DELETE", "MERGE"}
 #: Statements in which an index is preferred, so that a scan means that there is none to use.
 _CHANGING: Final = {"UPDATE", "DELETE", "MERGE", "WITH", "DO", "CALL", "SELECT"}
 
@@ -96,7 +98,7 @@ def try_statements(connection: "Connection[tuple[Any, ...]]", text: str, tables:
             for group in _grouped(text):
                 prefer = "off" if group[0].first_word in _CHANGING else "on"
                 connection.execute(f"SET LOCAL enable_seqscan = {prefer}".encode())
-                for statement in group:
+                for statement in _sent_together(connection, text, group):
                     connection.execute(statement.text.encode())
                 steps.append(watch.look(group[0]))
         except psycopg.Error as error:
@@ -115,7 +117,7 @@ class _Watch:
 
     def look(self, statement: Statement) -> Step:
         before, after = self._facts, self._read()
-        surface = self._surface if statement.first_word in _PLAIN else take_surface(self._connection)
+        surface = self._surface if statement.first_word in _WITHIN else take_surface(self._connection)
         replaced = [oid for oid, fact in after.items() if not fact.gone and fact.file != before[oid].file]
         scanned = [oid for oid, fact in after.items() if _scanned(before[oid], fact)]
         emptied = replaced if _empties(statement) else []
@@ -142,6 +144,23 @@ class _Watch:
 
     def _named(self, strengths: Mapping[int, int]) -> Mapping[str, str]:
         return {self._tables[oid]: BLOCKING[strength] for oid, strength in strengths.items()}
+
+
+def _sent_together(
+    connection: "Connection[tuple[Any, ...]]", text: str, group: Sequence[Statement]
+) -> Sequence[Statement]:
+    """Send a group as one query, and return what is still to be sent: each by itself, where one of them fails."""
+    import psycopg
+
+    if len(group) == 1:
+        return group
+    last = group[-1]
+    try:
+        with connection.transaction():
+            connection.execute(text[group[0].start : last.start + len(last.text)].encode())
+    except psycopg.Error:
+        return group
+    return ()
 
 
 def _scanned(before: _Fact, after: _Fact) -> bool:

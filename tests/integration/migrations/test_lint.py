@@ -165,6 +165,11 @@ MORE = {
     "label renamed": ("ALTER TYPE state RENAME VALUE 'new' TO 'fresh';", "contract", 1),
     "view dropped": ("DROP VIEW totals;", "contract", 1),
     "syntax": ("SELECT 1;\nALTER TABEL orders ADD x int;", "trial-failed", 2),
+    "one row of many": (
+        "INSERT INTO customers (id) VALUES (1);\nSET work_mem = '1MB';\nINSERT INTO customers (id) VALUES (1);",
+        "trial-failed",
+        3,
+    ),
     "no such table": ("ALTER TABLE nothing ADD x int;", "trial-failed", 1),
 }
 
