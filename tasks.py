@@ -1,7 +1,7 @@
 """The acts of this repository: Fairlead's collection, and what only the MAYA backend needs."""
 
-from fairlead.tasks import namespace
-from fairlead.tasks._act import act
+from fairlead.tasks import act
+from fairlead.tasks.collection import as_task, namespace
 
 
 @act(help={"email": "how the user logs in", "business": "the business that the user owns"})
@@ -18,4 +18,4 @@ def create_user(email: str, business: str) -> None:
         raise CommandError(f"the user was not created (exit code {code})", hint="the lines above say why")
 
 
-namespace.add_task(create_user)
+namespace.add_task(as_task(create_user))

@@ -1,19 +1,18 @@
-"""What every act shares: it is declared with `act`, and only here does an error become an exit code."""
+"""What an act is: a function with options, a help text for each, and an exit code for every error.
+
+An act is declared here and known to no command line: `fairlead.tasks.collection` makes Invoke's tasks of all of them,
+`fairlead.tasks.program` reads the arguments of `python -m fairlead`. Only here does an error become an exit code.
+"""
 
 import contextlib
-import functools
 import inspect
-import logging
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
-
-from invoke.context import Context
-from invoke.exceptions import Exit
-from invoke.tasks import Task
 
 from fairlead import _output
 from fairlead.exceptions import ApprovalError, ConfigurationError, Error
@@ -25,66 +24,116 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM came: whatever is under way is undone as at a Ctrl-C."""
 
 
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of an act, by its Python name; a `default` of None means that it must be given."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    positional: bool
+    short: str
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed, without its dashes in front."""
+        return self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that is done to the world by name; `body` takes its options as keywords."""
+
+    body: Callable[..., None]
+    options: tuple[Option, ...]
+
+    @property
+    def name(self) -> str:
+        """The name as it is typed, within its group."""
+        return self.body.__name__.replace("_", "-")
+
+    @property
+    def doc(self) -> str:
+        """What it does; the first line is one sentence."""
+        return inspect.getdoc(self.body) or ""
+
+    def run(self, values: Mapping[str, Any], *, debug: bool = False) -> int:
+        """Run the act and return its exit code; an expected error is printed as what, why and next.
+
+        With `debug` that error is raised instead, for its traceback.
+        """
+        try:
+            with _ended_by_sigterm():
+                self._refuse_flags(values)
+                self.body(**values)
+        except Error as error:
+            if debug:
+                raise
+            report(error)
+            return error.exit_code
+        except KeyboardInterrupt as interrupt:
+            _output.error("interrupted")
+            return _TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read the output has gone; there is nobody left to tell.
+            sys.stderr.close()
+        return 0
+
+    def _refuse_flags(self, values: Mapping[str, Any]) -> None:
+        """Refuse a flag in a positional's place, which Invoke would pass as its value."""
+        for option in self.options:
+            value = values.get(option.name)
+            if option.positional and isinstance(value, str) and value.startswith("-"):
+                raise ConfigurationError(
+                    f"{value} stands where the {option.flag} of {self.name} belongs",
+                    hint="options are explained by: invoke --help, and the name of the act",
+                )
+
+
 def act(
     *,
     help: Mapping[str, str] | None = None,  # noqa: A002 - the word that Invoke has for it
     positional: Sequence[str] = (),
-) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Declare an Invoke task that ends with the exit code of its error, and prints what, why and next.
+) -> Callable[[Callable[..., None]], Act]:
+    """Declare an act; its function takes the options, each with a default or among the `positional`.
 
-    The function takes the act's options and no Invoke context. `help` has a text for each option, `positional` the
-    names that need no flag. Raises `TypeError` at what Invoke would let pass in silence: an `async def`, which would
-    never run and still exit 0, and an `int` parameter without a default, which would arrive as a string.
+    `help` has a text for each option, by its name as it is typed. Raises `TypeError` at what Invoke would let pass in
+    silence: an `async def`, which would never run and still exit 0, and an `int` parameter without a default, which
+    would arrive as a string.
     """
+    texts = help or {}
 
-    def declare(body: Callable[..., None]) -> Task[Any]:
-        return Task(_guarded(body, positional), help=dict(help or {}), positional=list(positional) or None)
+    def declare(body: Callable[..., None]) -> Act:
+        if inspect.iscoroutinefunction(body):
+            raise TypeError(f"{body.__name__} is a coroutine function: Invoke would never run it")
+        options: list[Option] = []
+        parameters = inspect.signature(body).parameters.values()
+        taken = {parameter.name for parameter in parameters}
+        for parameter in parameters:
+            required = parameter.default is inspect.Parameter.empty
+            if required and parameter.annotation is int:
+                raise TypeError(f"{body.__name__}: {parameter.name} needs a default, or Invoke passes a string")
+            short = _short_of(parameter.name, taken)
+            taken.add(short)
+            options.append(
+                Option(
+                    parameter.name,
+                    str if required else type(parameter.default),
+                    None if required else parameter.default,
+                    texts.get(parameter.name.replace("_", "-"), ""),
+                    required or parameter.name in positional,
+                    short,
+                )
+            )
+        return Act(body, tuple(options))
 
     return declare
 
 
-def _guarded(body: Callable[..., None], positional: Sequence[str] = ()) -> Callable[..., None]:
-    if inspect.iscoroutinefunction(body):
-        raise TypeError(f"{body.__name__} is a coroutine function: Invoke would never run it")
-    options = list(inspect.signature(body).parameters.values())
-    for option in options:
-        if option.annotation is int and option.default is inspect.Parameter.empty:
-            raise TypeError(f"{body.__name__}: {option.name} needs a default, or Invoke passes a string")
-
-    @functools.wraps(body)
-    def run(context: Context, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - Invoke passes it, acts need none
-        try:
-            with _ended_by_sigterm():
-                _refuse_flags(body, inspect.signature(body).bind(*args, **kwargs).arguments, positional)
-                body(*args, **kwargs)
-        except Error as error:
-            if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
-                raise
-            report(error)
-            raise Exit(code=error.exit_code) from None
-        except KeyboardInterrupt as interrupt:
-            _output.error("interrupted")
-            raise Exit(code=_TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED) from None
-        except BrokenPipeError:
-            # Whoever read the output has gone; there is nobody left to tell.
-            sys.stderr.close()
-            raise Exit(code=0) from None
-
-    # Invoke reads the options from the signature and expects its context first.
-    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    run.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]  # a documented hook of inspect
-    return run
-
-
-def _refuse_flags(body: Callable[..., None], values: Mapping[str, Any], positional: Sequence[str]) -> None:
-    """Refuse a flag in a positional's place, which Invoke would pass as its value."""
-    for name in positional:
-        value = values.get(name)
-        if isinstance(value, str) and value.startswith("-"):
-            raise ConfigurationError(
-                f"{value} stands where the {name} of {body.__name__} belongs",
-                hint="options are explained by: invoke --help, and the name of the act",
-            )
+def _short_of(name: str, taken: set[str]) -> str:
+    """Return the letter that an option may be shortened to: its first that no other one has, as Invoke does it."""
+    return next((letter for letter in name if letter != name and letter not in taken), "")
 
 
 @contextlib.contextmanager

@@ -14,10 +14,9 @@ from unittest import mock
 
 import httpx
 import pytest
-from invoke import Program
 
 from fairlead import postgres
-from fairlead.tasks import namespace
+from fairlead.tasks import program
 from tests.integration.localplatform.tiny import APPLICATION
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,11 +78,7 @@ def run_act(root: Path, *arguments: str) -> Done:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        try:
-            Program(namespace=namespace, name="fairlead", binary="fairlead").run(["fairlead", *arguments])
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        code = program.main(arguments)
     return Done(code, out.getvalue(), err.getvalue())
 
 

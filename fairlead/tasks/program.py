@@ -1,0 +1,107 @@
+"""`python -m fairlead ACT`: reads an act's arguments and runs it, without Invoke, which takes long to start.
+
+What a release runs before it takes traffic starts this way, with nothing but the database's driver installed.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from fairlead import __version__, _output
+from fairlead.exceptions import ConfigurationError
+from fairlead.tasks import find_act, load_acts
+from fairlead.tasks._act import Act, report
+
+_USAGE = """\
+usage: python -m fairlead ACT [options]
+
+  --list         every act, in a line each
+  ACT --help     what an act does, and its options
+  --debug        before ACT: show the traceback of an error
+  --version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the act that the command line names; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = arguments[:1] in (["--debug"], ["-d"])
+    name, *rest = arguments[debug:] or ["--help"]
+    match name:
+        case "--version" | "-V":
+            _output.result(f"fairlead {__version__}")
+        case "--list" | "-l":
+            _list()
+        case "--help" | "-h" if not rest:
+            _output.result(_USAGE.rstrip())
+        case "--help" | "-h":
+            return _run(rest[0], ["--help"], debug=debug)
+        case _:
+            return _run(name, rest, debug=debug)
+    return 0
+
+
+def _run(name: str, arguments: Sequence[str], *, debug: bool) -> int:
+    try:
+        found = _find(name)
+        values = vars(parser_of(name, found).parse_args(arguments))
+    except ConfigurationError as error:
+        report(error)
+        return error.exit_code
+    except SystemExit as shown:  # the help was asked for
+        return int(shown.code or 0)
+    return found.run(values, debug=debug)
+
+
+def parser_of(name: str, declared: Act) -> argparse.ArgumentParser:
+    """Return what reads the arguments of an act, with the same options as Invoke's task of it has."""
+    parser = _Parser(
+        prog=f"python -m fairlead {name}",
+        description=declared.doc,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for option in declared.options:
+        text = option.help.replace("%", "%%")
+        flags = [f"--{option.flag}", *([f"-{option.short}"] if option.short else [])]
+        if option.positional:
+            parser.add_argument(option.name, metavar=option.flag.upper(), help=text)
+        elif option.kind is bool:
+            action = argparse.BooleanOptionalAction if option.default else "store_true"
+            parser.add_argument(*flags, dest=option.name, action=action, default=option.default, help=text)
+        else:
+            shown = text if option.default in {None, ""} else f"{text} (default: {option.default})"
+            parser.add_argument(
+                *flags,
+                dest=option.name,
+                type=option.kind,
+                default=option.default,
+                required=option.default is None,
+                metavar=option.flag.upper(),
+                help=shown,
+            )
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
+
+
+def _find(name: str) -> Act:
+    found = find_act(name)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(name, load_acts(), 1)
+    raise ConfigurationError(
+        f"there is no act {name!r}", hint=f"did you mean {near[0]}?" if near else "python -m fairlead --list"
+    )
+
+
+def _list() -> None:
+    acts = load_acts()
+    width = max(len(name) for name in acts)
+    for name, declared in acts.items():
+        _output.result(f"{name:{width}}  {declared.doc.splitlines()[0]}")
