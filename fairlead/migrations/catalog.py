@@ -7,15 +7,14 @@ the table in which migrations are recorded.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
-    """One thing in the schema: its kind, its name and what it is a part of, if anything."""
+class Entry(NamedTuple):
+    """One thing in the schema: its kind, its name and what it is a part of, if anything; thousands are compared."""
 
     kind: str
     name: str
@@ -72,15 +71,27 @@ routine AS (
     WHERE p.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_proc'::regclass)
 ),
 granted AS (
-    SELECT kind || ' ' || label AS label, label AS of,
-           coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl
+    SELECT kind || ' ' || label AS label, label AS of, relacl AS acl, relowner AS owner,
+           CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char" AS type
     FROM relation
     UNION ALL
-    SELECT 'schema ' || quote_ident(nspname), quote_ident(nspname), coalesce(nspacl, acldefault('n', nspowner))
-    FROM space
-    UNION ALL SELECT 'function ' || label, label, coalesce(proacl, acldefault('f', proowner)) FROM routine
-    UNION ALL SELECT 'column ' || r.label || '.' || quote_ident(a.attname), r.label, a.attacl
+    SELECT 'schema ' || quote_ident(nspname), quote_ident(nspname), nspacl, nspowner, 'n' FROM space
+    UNION ALL SELECT 'function ' || label, label, proacl, proowner, 'f' FROM routine
+    UNION ALL SELECT 'column ' || r.label || '.' || quote_ident(a.attname), r.label, a.attacl, r.relowner, 'c'
     FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid WHERE a.attacl IS NOT NULL
+),
+access AS (  -- what nobody granted is the same for all of an owner, and spelled once
+    SELECT label, of, coalesce(acl, acldefault(type, owner)) AS acl,
+           CASE WHEN acl IS NULL THEN type::text || owner ELSE label END AS key
+    FROM granted
+),
+spelled AS MATERIALIZED (
+    SELECT key, (
+        SELECT string_agg(one, ', ' ORDER BY one) FROM (
+            SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END || ' ' || string_agg(
+                privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ' ' ORDER BY privilege_type) AS one
+            FROM aclexplode(acl) GROUP BY grantee) each) AS told
+    FROM (SELECT DISTINCT ON (key) key, acl FROM access) each
 )
 
 SELECT 'schema', quote_ident(nspname), '', '' FROM space
@@ -187,12 +198,7 @@ SELECT 'event trigger', quote_ident(evtname), '', concat_ws(' ', evtevent, evtfo
 FROM pg_event_trigger
 
 UNION ALL
-SELECT 'grants on', label, of, (
-    SELECT string_agg(one, ', ' ORDER BY one) FROM (
-        SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END || ' ' || string_agg(
-            privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ' ' ORDER BY privilege_type) AS one
-        FROM aclexplode(acl) GROUP BY grantee) each)
-FROM granted
+SELECT 'grants on', a.label, a.of, s.told FROM access a JOIN spelled s ON s.key = a.key
 
 UNION ALL  -- what was created here has a number of 16384 or more; the schema public is in every database
 SELECT 'comment on', pg_describe_object(d.classoid, d.objoid, d.objsubid), coalesce(r.label, ''), d.description
@@ -216,11 +222,9 @@ def take_snapshot(connection: "Connection[tuple[Any, ...]]") -> Snapshot:
 
 def compare(before: Snapshot, after: Snapshot) -> tuple[Difference, ...]:
     """Return what differs; the parts of what is itself missing on one side are not told apart."""
-    found = []
-    for entry in sorted({*before, *after}):
-        one, other = before.get(entry), after.get(entry)
-        if one != other:
-            found.append(Difference(entry, one, other))
+    differing = {entry for entry, definition in before.items() if after.get(entry) != definition}
+    differing |= after.keys() - before.keys()
+    found = [Difference(entry, before.get(entry), after.get(entry)) for entry in sorted(differing)]
     whole = {d.entry.name for d in found if not d.entry.of and (d.before is None) != (d.after is None)}
     return tuple(d for d in found if d.entry.of not in whole)
 
