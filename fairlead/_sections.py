@@ -72,5 +72,6 @@ class EnvironmentConfig:
     database_url_env: str | None
     promote_from: str | None
     approval: bool
+    backup: bool
     variables: Mapping[str, str]
     generated_secrets: tuple[str, ...]

@@ -133,6 +133,7 @@ _ENVIRONMENT: dict[str, _Key] = {
     "database-url-env": _Key("variable name"),
     "promote-from": _Key("string"),
     "approval": _Key("boolean", False),
+    "backup": _Key("boolean", False),
     "variables": _Key("table of strings", {}),
     "generated-secrets": _Key("list of strings", ()),
 }

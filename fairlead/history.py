@@ -35,6 +35,7 @@ class Event:
     actor: str | None = None
     duration: float | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
+    backup: str | None = None
     detail: str | None = None
     at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 

@@ -100,18 +100,21 @@ def deploy(
     *,
     open_target: Callable[[], contextlib.AbstractContextManager[Target]],
     reporter: Reporter,
+    back_up: Callable[[], Path] | None = None,
     approved: bool = False,
     from_dirty: bool = False,
 ) -> Outcome:
     """Deploy the tree at `config.root` to `environment` and verify it.
 
-    `open_target` gives the platform, started if it is one that Fairlead starts. Raises `PreflightError`,
+    `open_target` gives the platform, started if it is one that Fairlead starts. `back_up` backs up the environment's
+    database before anything is sent, and returns the file; where it fails, nothing is sent. Raises `PreflightError`,
     `ApprovalError` and `LockedError` before anything was changed, `PlatformError` when the platform cannot be used,
     `DeployError` when the earlier release serves, and `UnsafeDeployError` when nothing vouches for that.
     """
     clock = _Clock(reporter)
+    keeper = _Keeper(back_up)
     with clock.step("preflight") as detail:
-        made, problems = plan(config, environment, from_dirty=from_dirty)
+        made, problems = plan(config, environment, from_dirty=from_dirty, backup=back_up is not None)
         if problems:
             message = f"the deploy to {environment.name} was refused"
             raise PreflightError(message, problems=problems, hint="mend these and run it again; nothing was changed")
@@ -126,21 +129,41 @@ def deploy(
         for note in target.notes:
             reporter.note(note)
         try:
-            outcome = _deploy_to(config, target, made, clock)
+            outcome = _deploy_to(config, target, made, clock, keeper)
         except (Error, KeyboardInterrupt) as error:
-            _record(config, environment, made, clock, error=error)
+            _record(config, environment, made, clock, keeper, error=error)
             raise
-    _record(config, environment, made, clock, outcome=outcome)
+    _record(config, environment, made, clock, keeper, outcome=outcome)
     return outcome
 
 
-def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock) -> Outcome:
+@dataclass(slots=True)
+class _Keeper:
+    """Makes the backup that a deploy asks for, and remembers its file."""
+
+    back_up: Callable[[], Path] | None
+    file: Path | None = None
+
+    def keep(self, clock: _Clock) -> None:
+        if self.back_up is None:
+            return
+        with clock.step("backup") as detail:
+            try:
+                self.file = self.back_up()
+            except Error as error:
+                message = f"no backup could be made, and nothing was sent: {error.message}"
+                raise PreflightError(message, hint=error.hint) from error
+            detail.append(str(self.file))
+
+
+def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock, keeper: _Keeper) -> Outcome:
     known = target.deployments()
     serving = find_serving(known)
     before = _look(config, target, confirmations=1, timeout=2.0)
     if serving is not None and serving.digest == made.digest == before.digest and before.verdict is Verdict.HEALTHY:
         return Outcome(serving, target.public_url, False, clock.steps, clock.seconds)
     release = Release(next_number(known), made.digest, made.info.version, made.info.revision)
+    keeper.keep(clock)
     with clock.step("upload") as detail:
         deployment_id = _upload(target, made, release, clock.reporter, detail)
     try:
@@ -272,6 +295,7 @@ def _record(
     environment: EnvironmentConfig,
     made: Bundle,
     clock: _Clock,
+    keeper: _Keeper,
     *,
     outcome: Outcome | None = None,
     error: BaseException | None = None,
@@ -292,6 +316,7 @@ def _record(
             actor=made.info.actor,
             duration=clock.seconds,
             steps=clock.steps,
+            backup=str(keeper.file) if keeper.file else None,
             detail=redact(str(error)) if error is not None else None,
         )
     )

@@ -6,7 +6,10 @@ from fairlead import _output
 from fairlead.tasks._act import act, ask
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fairlead.config import Config, EnvironmentConfig
+    from fairlead.postgres.backup import Manifest
 
 
 _ENV = "the environment: local, staging, production …"
@@ -43,23 +46,12 @@ def url(env: str = "local", show_password: bool = False) -> None:
 def backup(env: str = "local", output: str = "", json: bool = False) -> None:
     """Dump an environment's database as it is at one moment, with a manifest of what it holds."""
     import dataclasses
-    from datetime import UTC, datetime
     from pathlib import Path
 
     from fairlead import config
-    from fairlead.migrations import normalise_url
-    from fairlead.postgres import backup as backups
 
     loaded = config.load()
-    address = normalise_url(database_url(loaded, loaded.environment(env)))
-    if output:
-        target = Path(output)
-    else:
-        with backups.connected(address) as connection:
-            version = backups.newest_migration(connection) or "none"
-        name = f"{loaded.name}-{env}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
-        target = loaded.state_dir / "backups" / name
-    manifest = backups.back_up(address, target)
+    target, manifest = make_backup(loaded, loaded.environment(env), Path(output) if output else None)
     if json:
         _output.result_json({"file": str(target), **dataclasses.asdict(manifest)})
         return
@@ -92,6 +84,24 @@ def restore(file: str, env: str = "local", replace: bool = False, name: str = ""
         name = ask(f"The database of {env} is replaced, and what was written since the backup is lost. Its name:")
     manifest = restores.restore(address, Path(file), replace=name if replace else None, keep_old=keep_old)
     _output.result(f"restored {sum(manifest.rows.values())} rows in {len(manifest.rows)} tables of {manifest.made_at}")
+
+
+def make_backup(
+    loaded: "Config", environment: "EnvironmentConfig", target: "Path | None" = None
+) -> "tuple[Path, Manifest]":
+    """Back up an environment's database to `target`, or a dated file under the state directory; return both."""
+    from datetime import UTC, datetime
+
+    from fairlead.migrations import normalise_url
+    from fairlead.postgres import backup as backups
+
+    address = normalise_url(database_url(loaded, environment))
+    if target is None:
+        with backups.connected(address) as connection:
+            version = backups.newest_migration(connection) or "none"
+        name = f"{loaded.name}-{environment.name}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
+        target = loaded.state_dir / "backups" / name
+    return target, backups.back_up(address, target)
 
 
 def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:

@@ -48,6 +48,7 @@ def build(output: str = "", json: bool = False) -> None:
         "env": _ENV,
         "dry": "print the plan; nothing is changed and nobody is asked",
         "auto-confirm": "say yes to every question",
+        "backup": "back the database up first, also where the environment does not ask for it",
         "from-dirty": "deploy a tree with uncommitted changes, marked so",
         "quiet": "do not show the platform's log",
         "json": _JSON,
@@ -57,20 +58,23 @@ def deploy(
     env: str = "local",
     dry: bool = False,
     auto_confirm: bool = False,
+    backup: bool = False,
     from_dirty: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> None:
-    """Deploy the tree: preflight, bundle, upload, follow, verify, record."""
+    """Deploy the tree: preflight, bundle, backup, upload, follow, verify, record."""
     from fairlead import config
 
     loaded = config.load()
     environment = loaded.environment(env)
+    backup = backup or environment.backup
     if dry:
-        _show_plan(loaded, environment, from_dirty=from_dirty, json=json)
+        _show_plan(loaded, environment, backup=backup, from_dirty=from_dirty, json=json)
         return
     from fairlead import deploy as deploying
     from fairlead.tasks._reporting import TerminalReporter
+    from fairlead.tasks.db import make_backup
 
     if environment.approval:
         confirm(f"Deploy {loaded.name} to {environment.name}?", auto_confirm=auto_confirm)
@@ -79,6 +83,7 @@ def deploy(
         environment,
         open_target=lambda: open_target(loaded, environment),
         reporter=TerminalReporter(quiet=quiet),
+        back_up=(lambda: make_backup(loaded, environment)[0]) if backup else None,
         approved=True,
         from_dirty=from_dirty,
     )
@@ -194,23 +199,26 @@ def _recorded_digest(loaded: "Config", env: str) -> str | None:
     return max(events, key=lambda event: event.at).digest if events else None
 
 
-def _show_plan(loaded: "Config", environment: "EnvironmentConfig", *, from_dirty: bool, json: bool) -> None:
+def _show_plan(
+    loaded: "Config", environment: "EnvironmentConfig", *, backup: bool, from_dirty: bool, json: bool
+) -> None:
     from fairlead import deploy as deploying
     from fairlead.exceptions import PreflightError
 
-    made, problems = deploying.plan(loaded, environment, from_dirty=from_dirty)
+    made, problems = deploying.plan(loaded, environment, from_dirty=from_dirty, backup=backup)
     if json:
         facts = {
             "environment": environment.name,
             "platform": environment.platform,
             "digest": made.digest,
             "files": made.files(),
+            "backup": backup,
         }
         _output.result_json({**facts, "problems": problems})
     else:
         _output.result(f"would deploy {made.info.title} to {environment.name} ({environment.platform})")
         _output.result(f"  digest {made.digest or 'none'}, {len(made.entries)} files")
-        _output.result("  then: upload, follow, verify, record")
+        _output.result(f"  then: {'backup, ' if backup else ''}upload, follow, verify, record")
     if problems:
         raise PreflightError(f"a deploy to {environment.name} would be refused", problems=problems)
 

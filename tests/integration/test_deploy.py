@@ -24,6 +24,7 @@ from fairlead.exceptions import (
     DeployError,
     Error,
     LockedError,
+    PlatformError,
     PreflightError,
     UnsafeDeployError,
 )
@@ -344,6 +345,52 @@ def test_a_missing_migration_folder_is_refused(run: Deploy, platform: ScriptedPl
         run()
     assert any("migrations" in problem for problem in refused.value.problems)
     assert platform.received == []
+
+
+def test_a_backup_is_made_before_anything_is_sent_and_is_in_the_history(
+    run: Deploy, platform: ScriptedPlatform, shop: Path
+) -> None:
+    reporter, sent_before = SilentReporter(), []
+
+    def back_up() -> Path:
+        sent_before.append(len(platform.received))
+        return shop / "one.dump"
+
+    run(reporter=reporter, back_up=back_up)
+    assert (reporter.steps[:4], sent_before) == (["preflight", "platform", "backup", "upload"], [0])
+    assert History(shop / ".fairlead").load()[-1].backup == str(shop / "one.dump")
+    assert not run(back_up=back_up).changed
+    assert sent_before == [0], "where nothing is deployed, nothing is backed up"
+
+
+def test_without_the_backup_that_was_asked_for_nothing_is_sent(
+    run: Deploy, platform: ScriptedPlatform, shop: Path
+) -> None:
+    def back_up() -> Path:
+        raise PlatformError("the disk is full", hint="free some space")
+
+    with pytest.raises(PreflightError, match="nothing was sent: the disk is full") as refused:
+        run(back_up=back_up)
+    assert (refused.value.exit_code, refused.value.hint, platform.received) == (17, "free some space", [])
+    event = History(shop / ".fairlead").load()[-1]
+    assert (event.verdict, event.backup) == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ('platform = "railway"', "database-url-env is missing: a backup is made there"),
+        ('database-url-env = "SHOP_DATABASE_URL"', "SHOP_DATABASE_URL is not set"),
+    ],
+)
+def test_a_backup_of_nobody_knows_what_is_refused_before_anything(shop: Path, setting: str, problem: str) -> None:
+    with (shop / "pyproject.toml").open("a") as file:
+        file.write(f"\n[tool.fairlead.environments.kept]\n{setting}\nbackup = true\n")
+    loaded = _load(shop)
+    _, problems = deploy.plan(loaded, loaded.environment("kept"), backup=True)
+    assert any(problem in told for told in problems), problems
+    _, problems = deploy.plan(loaded, loaded.environment("kept"))
+    assert not any("backup" in told for told in problems), problems
 
 
 def test_an_environment_with_approval_is_refused_without_one(run: Deploy, platform: ScriptedPlatform) -> None:

@@ -130,7 +130,10 @@ def test_from_nothing_to_a_second_release_and_down_again(act: Act, shop: Path) -
     unchanged = act("deploy", "--env", "local")
     assert unchanged.stdout.startswith("nothing changed: release 1 already serves sha256:")
     break_app(shop, "none that matters")
-    second = act("deploy", "--json")
+    assert "then: backup, upload" in act("deploy", "--dry", "--backup").stdout
+    second = act("deploy", "--json", "--backup")
+    backups = [file.name for file in (shop / ".fairlead" / "backups").iterdir() if file.suffix == ".dump"]
+    assert [name.startswith("shop-local-") for name in backups] == [True], second.stderr
     outcome = json.loads(second.stdout)
     assert (outcome["release"]["number"], outcome["changed"]) == (2, True)
     assert httpx.get(f"{outcome['url']}/api/v1/version").json()["digest"] == outcome["release"]["digest"]
