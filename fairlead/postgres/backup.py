@@ -5,12 +5,15 @@ environment and stands in no file, argument or message.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +22,19 @@ from typing import TYPE_CHECKING, Any, Final
 from fairlead import _process
 from fairlead.exceptions import CommandError, PlatformError
 from fairlead.postgres.binaries import MAJOR_VERSION, find_binaries
+from fairlead.postgres.ownership import LOCK_FILE, OwnerLock
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 #: Behind somebody's exclusive lock pg_dump would wait for ever.
 _LOCK_WAIT: Final = "--lock-wait-timeout=60s"
+#: What a backup that is not finished lies in, beside where it will lie.
+_PART: Final = ".part-"
+_TOLD_EVERY: Final = 0.5
+
+#: Told again and again while a program runs: the bytes that there are by now.
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +50,23 @@ class Manifest:
     made_at: str
 
 
-def back_up(address: str, target: Path) -> Manifest:
+def back_up(address: str, target: Path, *, on_progress: Progress | None = None) -> Manifest:
     """Dump the database at `address` (as libpq reads it) to `target`, with its manifest beside it.
+
+    `on_progress` is told the size of the dump so far, in bytes, from a thread of its own.
 
     Raises `PlatformError` where the server or the folder cannot be used, `CommandError` when pg_dump fails.
     """
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with connected(address) as connection, tempfile.TemporaryDirectory(dir=target.parent, prefix=".part-") as part:
+        with connected(address) as connection, _workspace(target.parent) as part:
             _check_version(connection)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             snapshot = _value(connection, "SELECT pg_export_snapshot()")
-            draft = Path(part, "dump")
-            run_program(
-                "pg_dump", ["--format=custom", f"--snapshot={snapshot}", f"--file={draft}", _LOCK_WAIT], address
-            )
+            draft = part / "dump"
+            options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft}", _LOCK_WAIT]
+            with told(lambda: draft.stat().st_size, on_progress):
+                run_program("pg_dump", options, address)
             manifest = Manifest(
                 database=connection.info.dbname,
                 server_version=str(_value(connection, "SHOW server_version")),
@@ -64,7 +76,7 @@ def back_up(address: str, target: Path) -> Manifest:
                 size=draft.stat().st_size,
                 made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            beside = Path(part, "manifest")
+            beside = part / "manifest"
             beside.write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
             for file in (draft, beside):
                 file.chmod(0o600)
@@ -78,6 +90,56 @@ def back_up(address: str, target: Path) -> Manifest:
             f"{target} cannot be written: {error.strerror}", hint="free space, or use --output"
         ) from None
     return manifest
+
+
+@contextlib.contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """Give a folder of this process's own within `folder`, and remove those of backups that were killed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # One at a time: a folder without a lock yet would look abandoned to another.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for part in folder.glob(f"{_PART}*"):
+            _remove_abandoned(part)
+        mine = Path(tempfile.mkdtemp(dir=folder, prefix=_PART))
+        lock = OwnerLock.acquire(mine / LOCK_FILE)
+    finally:
+        os.close(descriptor)
+    try:
+        yield mine
+    finally:
+        shutil.rmtree(mine, ignore_errors=True)
+        lock.release()
+
+
+def _remove_abandoned(part: Path) -> None:
+    with contextlib.suppress(PlatformError):
+        lock = OwnerLock.acquire(part / LOCK_FILE)
+        shutil.rmtree(part, ignore_errors=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def told(measure: Callable[[], int], on_progress: Progress | None) -> Iterator[None]:
+    """Tell `on_progress` what `measure` gives, twice a second, for as long as the block runs."""
+    if on_progress is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_TOLD_EVERY):
+            # There may be nothing to measure yet, or any more.
+            with contextlib.suppress(OSError, PlatformError):
+                on_progress(measure())
+
+    thread = threading.Thread(target=tell, name="fairlead progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def read_manifest(dump: Path) -> Manifest:

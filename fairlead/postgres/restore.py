@@ -1,31 +1,53 @@
 """Restoring a backup into a new database, which takes the old one's name only when it is whole.
 
 Both renames are one transaction, so that whatever ends a restore, at any moment, there is one database of that name:
-the old one as it was, or the new one as the manifest says.
+the old one as it was, or the new one as the manifest says. What a killed restore leaves is known by its name and by an
+odd limit of connections, which is set in the very statement that makes it so, and dropped by the next one.
 """
 
 import contextlib
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fairlead.exceptions import PlatformError
-from fairlead.postgres.backup import Manifest, connected, count_rows, newest_migration, read_manifest, run_program
+from fairlead.postgres.backup import (
+    Manifest,
+    Progress,
+    connected,
+    count_rows,
+    newest_migration,
+    read_manifest,
+    run_program,
+    told,
+)
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 #: The advisory lock of whoever restores on a server: chosen once, the same in every release.
 _LOCK_KEY: Final = 0x0FA1_21EA_D0DB_0003
-_REMARK: Final = "fairlead: a restore that is not finished"
+#: The limit of connections of a database that is nobody's: not finished yet, or replaced already.
+_NOBODYS: Final = 7346
+_NAMES: Final = "_(restore|before)_[0-9a-f]{8}$"
 _ATTEMPTS: Final = 5
 
 
-def restore(address: str, dump: Path, *, replace: str | None = None, keep_old: bool = False) -> Manifest:
+def restore(
+    address: str,
+    dump: Path,
+    *,
+    replace: str | None = None,
+    keep_old: bool = False,
+    on_progress: Progress | None = None,
+) -> Manifest:
     """Restore `dump` in place of the database at `address` (as libpq reads it).
 
     A database that holds tables is replaced only when `replace` is its name. With `keep_old` it stays, as
-    `NAME_before_…`. Raises `PlatformError` with the old database as it was, `CommandError` when pg_restore fails.
+    `NAME_before_…`. `on_progress` is told the size of the new database so far, in bytes, from a thread of its own.
+
+    Raises `PlatformError` with the old database as it was, `CommandError` when pg_restore fails.
     """
     from psycopg.conninfo import make_conninfo
 
@@ -39,11 +61,12 @@ def restore(address: str, dump: Path, *, replace: str | None = None, keep_old: b
         token = uuid.uuid4().hex[:8]
         draft, old = f"{name[:40]}_restore_{token}", f"{name[:40]}_before_{token}"
         try:
-            _create_like(server, name, draft)
+            limit = _create_like(server, name, draft)
             options = ["--exit-on-error", "--single-transaction", str(dump)]
-            run_program("pg_restore", options, make_conninfo(address, dbname=draft))
+            with told(partial(_size, make_conninfo(address, dbname="postgres"), draft), on_progress):
+                run_program("pg_restore", options, make_conninfo(address, dbname=draft))
             _verify(make_conninfo(address, dbname=draft), manifest)
-            _swap(server, name, draft, old)
+            _swap(server, name, draft, old, limits=(limit, limit if keep_old else _NOBODYS))
         except BaseException:
             with contextlib.suppress(Exception):
                 _drop(server, draft)
@@ -71,25 +94,35 @@ def _lock(server: "Connection[tuple[Any, ...]]") -> None:
 
 def _sweep(server: "Connection[tuple[Any, ...]]") -> None:
     """Drop what restores that were killed left behind; only for the holder of the lock."""
-    query = "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s"
-    for (name,) in server.execute(query, [_REMARK]).fetchall():
+    query = "SELECT datname FROM pg_database WHERE datname ~ %s AND datconnlimit = %s"
+    for (name,) in server.execute(query, [_NAMES, _NOBODYS]).fetchall():
         _drop(server, name)
 
 
-def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> None:
-    """Create the database `draft` with the encoding, locale, owner, settings and grants of the database `name`."""
+def _size(address: str, name: str) -> int:
+    with connected(address) as connection:
+        row = connection.execute("SELECT pg_database_size(%s)", [name]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> int:
+    """Create the database `draft` with the encoding, locale, owner, settings and grants of the database `name`.
+
+    Return the limit of connections that `name` has, which `draft` is to have when it is finished.
+    """
     from psycopg import errors, sql
 
     row = server.execute(
         "SELECT pg_encoding_to_char(encoding), datcollate, datctype, CASE datlocprovider WHEN 'c' THEN 'libc'"
-        " WHEN 'i' THEN 'icu' ELSE 'builtin' END, to_jsonb(d) ->> 'datlocale', pg_get_userbyid(datdba)"
-        " FROM pg_database d WHERE datname = %s",
+        " WHEN 'i' THEN 'icu' ELSE 'builtin' END, to_jsonb(d) ->> 'datlocale', pg_get_userbyid(datdba),"
+        " datconnlimit FROM pg_database d WHERE datname = %s",
         [name],
     ).fetchone()
     if row is None:
         raise PlatformError(f"there is no database {name}")
-    encoding, collate, ctype, provider, locale, owner = row
+    encoding, collate, ctype, provider, locale, owner, limit = row
     text = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} LOCALE_PROVIDER {} OWNER {}"
+    text += f" CONNECTION LIMIT {_NOBODYS}"
     parts = [sql.Identifier(draft), *map(sql.Literal, (encoding, collate, ctype)), sql.SQL(provider)]
     query = sql.SQL(text).format(*parts, sql.Identifier(owner))
     if locale and provider != "libc":
@@ -101,8 +134,8 @@ def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -
             f"the user {server.info.user} may not create databases, and a restore needs one beside the old",
             hint=f"let its administrator run: ALTER ROLE {server.info.user} CREATEDB",
         ) from None
-    server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(draft), sql.Literal(_REMARK)))
     _copy_settings(server, name, draft)
+    return int(limit)
 
 
 def _copy_settings(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> None:
@@ -145,18 +178,23 @@ def _verify(address: str, manifest: Manifest) -> None:
         )
 
 
-def _swap(server: "Connection[tuple[Any, ...]]", name: str, draft: str, old: str) -> None:
-    """Give `draft` the name of the old database, in one transaction, ending the sessions on the old one."""
+def _swap(server: "Connection[tuple[Any, ...]]", name: str, draft: str, old: str, *, limits: tuple[int, int]) -> None:
+    """Give `draft` the name of the old database, in one transaction, ending the sessions on the old one.
+
+    `limits` are the limits of connections that the new and the old one have from then on.
+    """
     from psycopg import errors, sql
 
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
     for attempt in range(_ATTEMPTS):
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         try:
             with server.transaction():
                 server.execute(rename.format(sql.Identifier(name), sql.Identifier(old)))
                 server.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
-                server.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
+                for database, most in zip((name, old), limits, strict=True):
+                    server.execute(limit.format(sql.Identifier(database), sql.Literal(most)))
         except errors.ObjectInUse:
             if attempt + 1 == _ATTEMPTS:
                 raise

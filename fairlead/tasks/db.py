@@ -1,11 +1,13 @@
 """`db.*`: where an environment's database is, its backups, and back from one."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from fairlead import _output
 from fairlead.tasks._act import act, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fairlead.config import Config, EnvironmentConfig
@@ -23,8 +25,6 @@ _ENV = "the environment: local, staging, production …"
 )
 def url(env: str = "local", show_password: bool = False) -> None:
     """Print the address of an environment's database; its password only when asked for."""
-    import sys
-
     from fairlead import config
 
     loaded = config.load()
@@ -82,7 +82,9 @@ def restore(file: str, env: str = "local", replace: bool = False, name: str = ""
     address = normalise_url(database_url(loaded, loaded.environment(env)))
     if replace and not name:
         name = ask(f"The database of {env} is replaced, and what was written since the backup is lost. Its name:")
-    manifest = restores.restore(address, Path(file), replace=name if replace else None, keep_old=keep_old)
+    manifest = restores.restore(
+        address, Path(file), replace=name if replace else None, keep_old=keep_old, on_progress=_progress("restored")
+    )
     _output.result(f"restored {sum(manifest.rows.values())} rows in {len(manifest.rows)} tables of {manifest.made_at}")
 
 
@@ -101,7 +103,19 @@ def make_backup(
             version = backups.newest_migration(connection) or "none"
         name = f"{loaded.name}-{environment.name}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
         target = loaded.state_dir / "backups" / name
-    return target, backups.back_up(address, target)
+    return target, backups.back_up(address, target, on_progress=_progress("written"))
+
+
+def _progress(word: str) -> "Callable[[int], None] | None":
+    """Return what shows the bytes so far in a line that is replaced; nothing does where no terminal is."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(count: int) -> None:
+        sys.stderr.write(f"· {_output.size(count)} {word}\r")
+        sys.stderr.flush()
+
+    return tell
 
 
 def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 
 from fairlead.exceptions import CommandError, PlatformError
-from fairlead.postgres import Databases
+from fairlead.postgres import Databases, backup
 from fairlead.postgres.backup import back_up, manifest_path
 from fairlead.postgres.restore import restore
 
@@ -146,3 +147,98 @@ def test_a_killed_restore_leaves_the_old_database_and_the_next_one_sweeps(
     assert len(_left_behind(postgres_server, filled)) == 1
     restore(filled, dump, replace=_name(filled))
     assert _left_behind(postgres_server, filled) == []
+
+
+#: Where a restore is killed, as what it was about to do there, and whether the new database serves already.
+KILLED = {
+    "just created": ("_copy_settings", False),
+    "restored": ("_verify", False),
+    "before the swap": ("_swap", False),
+    "swapped": ("_drop", True),
+}
+
+
+@pytest.mark.parametrize(("step", "swapped"), KILLED.values(), ids=list(KILLED))
+def test_a_restore_killed_at_any_step_leaves_one_whole_database_and_the_next_one_sweeps(
+    filled: str, postgres_server: Databases, tmp_path: Path, step: str, swapped: bool
+) -> None:
+    dump = tmp_path / "one.dump"
+    back_up(filled, dump)
+    with psycopg.connect(filled) as connection:
+        connection.execute("DELETE FROM many WHERE n <= 5")
+    script = (
+        "import os, pathlib, signal, sys; from fairlead.postgres import restore;"
+        " setattr(restore, sys.argv[4], lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL));"
+        " restore.restore(sys.argv[1], pathlib.Path(sys.argv[2]), replace=sys.argv[3])"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, filled, str(dump), _name(filled), step], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert _count(filled) == (_ROWS if swapped else _ROWS - 5)
+    assert len(_left_behind(postgres_server, filled)) == 1
+    restore(filled, dump, replace=_name(filled))
+    assert (_count(filled), _left_behind(postgres_server, filled)) == (_ROWS, [])
+
+
+def test_the_limit_of_connections_is_the_old_database_s(
+    filled: str, postgres_server: Databases, tmp_path: Path
+) -> None:
+    name = _name(filled)
+    back_up(filled, tmp_path / "one.dump")
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 17')
+        restore(filled, tmp_path / "one.dump", replace=name, keep_old=True)
+        limits = connection.execute(
+            "SELECT datconnlimit FROM pg_database WHERE starts_with(datname, %s)", [name]
+        ).fetchall()
+        (kept,) = _left_behind(postgres_server, filled)
+        restore(filled, tmp_path / "one.dump", replace=name)
+        assert _left_behind(postgres_server, filled) == [kept], "what was kept on purpose is nobody's to sweep"
+        connection.execute(f'DROP DATABASE "{kept}"')
+    assert limits == [(17,), (17,)]
+
+
+def test_what_a_killed_backup_left_is_removed_and_a_running_one_s_is_not(filled: str, tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, signal, sys; from fairlead.postgres import backup;"
+        " backup.count_rows = lambda *a: (print(flush=True), sys.stdin.read());"
+        " backup.back_up(sys.argv[1], pathlib.Path(sys.argv[2]))"
+    )
+    argv = [sys.executable, "-c", script, filled, str(tmp_path / "two.dump")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        back_up(filled, tmp_path / "one.dump")
+        assert len(list(tmp_path.glob(".part-*"))) == 1, "it is still at work"
+        child.kill()
+    back_up(filled, tmp_path / "three.dump")
+    assert list(tmp_path.glob(".part-*")) == []
+    assert sorted(file.name for file in tmp_path.glob("*.dump")) == ["one.dump", "three.dump"]
+
+
+def test_a_user_who_may_not_create_databases_is_told_what_to_ask_for(
+    filled: str, postgres_server: Databases, tmp_path: Path
+) -> None:
+    back_up(filled, tmp_path / "one.dump")
+    role = f"plain_{_name(filled)}"
+    with psycopg.connect(filled, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'secret' IN ROLE pg_read_all_data")
+        try:
+            address = psycopg.conninfo.make_conninfo(filled, user=role, password="secret")
+            with pytest.raises(PlatformError, match="may not create databases") as refused:
+                restore(address, tmp_path / "one.dump", replace=_name(filled))
+        finally:
+            connection.execute(f'DROP ROLE "{role}"')
+    assert f"ALTER ROLE {role} CREATEDB" in str(refused.value.hint)
+    assert (_count(filled), _left_behind(postgres_server, filled)) == (_ROWS, [])
+
+
+def test_progress_is_told_while_a_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_TOLD_EVERY", 0.001)
+    heard = threading.Event()
+
+    def hear(count: int) -> None:
+        assert count == 7
+        heard.set()
+
+    with backup.told(lambda: 7, hear):
+        assert heard.wait(10)
