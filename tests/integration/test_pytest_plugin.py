@@ -72,13 +72,13 @@ def count_databases(server: Databases) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n", "2"]])
+@pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["-n", "4"]], ids=["alone", "2 workers", "4 workers"])
 def test_suite_passes_alone_and_on_several_workers(repository: Path, arguments: list[str]) -> None:
     done = run_pytest(repository, "-W", "error", *arguments)
     assert "8 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n", "2"]])
+@pytest.mark.parametrize("arguments", [[], ["-n", "2"], ["-n", "4"]], ids=["alone", "2 workers", "4 workers"])
 def test_given_server_is_used_and_left_as_it_was(
     repository: Path, fresh_database_url: str, postgres_server: Databases, arguments: list[str]
 ) -> None:
