@@ -5,19 +5,27 @@ addresses come in the environment, never as arguments.
 """
 
 import ast
+import contextlib
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _OLDEST = (1, 20)
+#: What Linux calls the wish to be told of the end of one's parent.
+_PARENT_DEATH_SIGNAL = 1
 
 
 def main() -> None:
     """Run the command in the arguments; `facts` is our own, all others are Alembic's."""
+    # Whoever runs us holds the lock: where that process is killed, another may begin.
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     # The folder of this file holds modules of the same names as the project's.
     sys.path[0] = str(Path.cwd())
     url = os.environ.pop("FAIRLEAD_ALEMBIC_URL")
@@ -48,7 +56,10 @@ def _command_line(url: str, variable: str, report: Callable[..., None]) -> Any:
     run_command = line.run_cmd
 
     def run_with_address(config: Any, options: Any) -> None:
-        address = _with_driver(url, config.get_main_option("sqlalchemy.url") or "")
+        # A project may have no alembic.ini at all, and its settings in pyproject.toml.
+        has_section = config.file_config.has_section(config.config_ini_section)
+        theirs = config.get_main_option("sqlalchemy.url") if has_section else None
+        address = _with_driver(url, theirs or "")
         os.environ[variable] = address
         config.set_main_option("sqlalchemy.url", address.replace("%", "%%"))
         if own == "facts":

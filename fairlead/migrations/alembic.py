@@ -5,6 +5,8 @@ import os
 import re
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,15 @@ from fairlead.migrations.url import connect, normalise_url
 
 _PROGRAM: Final = Path(__file__).with_name("_alembic_program.py")
 _TAIL: Final = 30
+#: How long, in seconds, between two looks at what Alembic reports, and after a lock that was not free.
+_LOOK_EVERY: Final = 0.1
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 8.0
+#: What every driver calls the error of a lock that was not free in time.
+_NO_LOCK: Final = "LockNotAvailable"
+
+
+_Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,9 @@ class AlembicEngine:
         check: str = "warning",
         lock_wait: float = 30.0,
         lock_timeout: float | None = 2.0,
+        lock_retry: float = 60.0,
         on_output: Callable[[str], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._directory = directory
         self._url = url
@@ -81,6 +94,8 @@ class AlembicEngine:
         self._check = check
         self._lock_wait = lock_wait
         self._lock_timeout = lock_timeout
+        self._lock_retry = lock_retry
+        self._sleep = sleep
         self._on_output = on_output
 
     def status(self) -> tuple[Status, ...]:
@@ -101,7 +116,8 @@ class AlembicEngine:
     def apply(self, *, to: str | None = None, on_progress: Progress | None = None) -> tuple[Migration, ...]:
         """Apply what is pending, up to and with revision `to`, in one run of Alembic; return what was applied.
 
-        `on_progress` is told after the run. Raises `MigrationError` for several heads where they are an error, for a
+        `on_progress` is told of each revision when it is done, and of a lock that was not free, after which Alembic
+        runs again. Raises `MigrationError` for several heads where they are an error, for a
         revision of the database that has no file, and when a revision fails: what stays is as env.py has its
         transactions, and status tells.
         """
@@ -220,17 +236,22 @@ class AlembicEngine:
         planned: Sequence[Migration],
         on_progress: Progress | None,
     ) -> None:
-        report, done = self._run(command, check=False)
-        ran = {revision for line in report for revision in line.get("revisions", ())}
-        if done.returncode != 0:
-            failed = next((m for m in planned if m.version not in ran), None)
-            where = f"{failed.label} ({failed.file}) fails" if failed and report else f"alembic {command[0]} fails"
-            raise MigrationError(
-                f"{where}:\n{_last_lines(done)}", hint="mend it; invoke migrations.status tells what stays applied"
-            )
-        for index, migration in enumerate(planned, 1):
-            if on_progress is not None:
-                on_progress(Step("done", action, migration, index, len(planned)))
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            teller = _Teller(action, planned, on_progress)
+            report, done = self._run(command, check=False, on_line=teller.hear)
+            if done.returncode == 0:
+                return
+            failed = next((m for m in planned if m.version not in teller.ran), None)
+            if failed is None or _NO_LOCK not in done.stderr or time.monotonic() + pause - began > self._lock_retry:
+                at_work = failed and (report or failed.file.name in done.stderr)
+                where = f"{failed.label} ({failed.file}) fails" if failed and at_work else f"alembic {command[0]} fails"
+                raise MigrationError(
+                    f"{where}:\n{_last_lines(done)}", hint="mend it; invoke migrations.status tells what stays applied"
+                )
+            teller.tell("waiting", failed, pause)
+            self._sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _facts(self) -> _Facts:
         report, _ = self._run(["facts"])
@@ -258,8 +279,13 @@ class AlembicEngine:
         with connect(self._url) as connection, hold_lock(connection, wait=self._lock_wait):
             yield
 
-    def _run(self, command: Sequence[str], *, check: bool = True) -> tuple[list[dict[str, Any]], _process.Completed]:
-        """Run our program on a command of Alembic's; return the lines of its report and what it printed."""
+    def _run(
+        self, command: Sequence[str], *, check: bool = True, on_line: "Callable[[_Line], None] | None" = None
+    ) -> tuple[list[_Line], _process.Completed]:
+        """Run our program on a command of Alembic's; return the lines of its report and what it printed.
+
+        `on_line` is told each line of the report as it comes, from a thread of its own until the command ends.
+        """
         configured = any((self._directory / name).is_file() for name in ("alembic.ini", "pyproject.toml"))
         if not configured:
             raise MigrationError(
@@ -270,12 +296,13 @@ class AlembicEngine:
             file = Path(folder) / "report"
             file.touch()
             try:
-                done = _process.run(
-                    [self._python, _PROGRAM, *command],
-                    cwd=self._directory.resolve(),
-                    env=self._environment(file),
-                    check=False,
-                )
+                with _followed(file, on_line):
+                    done = _process.run(
+                        [self._python, _PROGRAM, *command],
+                        cwd=self._directory.resolve(),
+                        env=self._environment(file),
+                        check=False,
+                    )
             except CommandError as error:
                 raise MigrationError(error.message, hint="set alembic-python in [tool.fairlead.migrations]") from None
             report = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -317,6 +344,59 @@ class AlembicEngine:
                     f"alembic {line['too_old']} is too old: 1.20 or newer is needed",
                     hint=f"{self._python} -m pip install 'alembic>=1.20'",
                 )
+
+
+class _Teller:
+    """Tells of each revision of one run of Alembic when its report has it."""
+
+    def __init__(
+        self, action: Literal["apply", "revert"], planned: Sequence[Migration], on_progress: Progress | None
+    ) -> None:
+        self.ran: set[str] = set()
+        self._action = action
+        self._places = {migration.version: place for place, migration in enumerate(planned, 1)}
+        self._planned = planned
+        self._on_progress = on_progress
+        self._last = time.monotonic()
+
+    def hear(self, line: _Line) -> None:
+        for revision in line.get("revisions", ()):
+            self.ran.add(revision)
+            if revision in self._places:
+                now = time.monotonic()
+                self.tell("done", self._planned[self._places[revision] - 1], now - self._last)
+                self._last = now
+
+    def tell(self, kind: Literal["waiting", "done"], migration: Migration, seconds: float) -> None:
+        if self._on_progress is not None:
+            place = self._places[migration.version]
+            self._on_progress(Step(kind, self._action, migration, place, len(self._planned), seconds))
+
+
+@contextmanager
+def _followed(file: Path, on_line: Callable[[_Line], None] | None) -> Iterator[None]:
+    """Pass on the lines that are written to a file while the block runs, and what is left of them at its end."""
+    if on_line is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def follow() -> None:
+        with file.open(encoding="utf-8") as stream:
+            rest, last = "", False
+            while not last:
+                last = ended.wait(_LOOK_EVERY)
+                *lines, rest = (rest + stream.read()).split("\n")
+                for line in lines:
+                    on_line(json.loads(line))
+
+    thread = threading.Thread(target=follow, name="fairlead alembic")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _migration(revision: Mapping[str, Any]) -> Migration:

@@ -1,14 +1,19 @@
 """The Alembic engine on a real server, over the kinds of env.py that projects have."""
 
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
+import psycopg
 import pytest
 
+from fairlead._polling import wait_until
 from fairlead.exceptions import MigrationError
 from fairlead.migrations import Step, connect, find_irreversible
 from fairlead.migrations.alembic import AlembicEngine
+from fairlead.migrations.lock import hold_lock
 
 _METADATA = """
 import sqlalchemy as sa
@@ -115,16 +120,16 @@ def test_a_project_goes_up_and_one_down_whatever_its_env_is_like(
 @pytest.mark.parametrize(
     ("down", "accepted", "told"),
     [
-        ("op.drop_table('lamps')", {}, ()),
-        ("op.execute('SELECT 1')", {}, ("c3_make_c3: down leaves table lamps behind",)),
-        ("op.execute('SELECT 1')", {"c3": "nobody minds"}, ()),
+        ("op.drop_table('beds')", {}, ()),
+        ("op.execute('SELECT 1')", {}, ("b2_make_b2: down leaves table beds behind",)),
+        ("op.execute('SELECT 1')", {"b2": "nobody minds"}, ()),
     ],
 )
 def test_every_revision_is_walked_up_down_and_up_again(
     down: str, accepted: dict[str, str], told: tuple[str, ...], tmp_path: Path, fresh_database_url: str
 ) -> None:
     _project(tmp_path, _KINDS["url-from-ini"])
-    _add(tmp_path, "scripts", "c3", "b2", "CREATE TABLE IF NOT EXISTS lamps (id int)", down)
+    _add(tmp_path, "scripts", "b2", "a1", "CREATE TABLE IF NOT EXISTS beds (id int)", down)
     engine = AlembicEngine(tmp_path, fresh_database_url)
     with connect(fresh_database_url) as connection:
         assert find_irreversible(connection, engine.plan(), engine=engine, accepted=accepted) == told
@@ -218,3 +223,101 @@ def test_a_folder_without_an_ini_and_an_old_alembic_are_refused(tmp_path: Path) 
     (tmp_path / "alembic/config.py").write_text("")
     with pytest.raises(MigrationError, match=r"alembic 1\.13\.2 is too old"):
         engine.status()
+
+
+def test_a_revision_is_told_while_the_next_one_still_runs(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "SELECT pg_advisory_xact_lock(7)")
+    with psycopg.connect(fresh_database_url) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(7)")
+
+        def go_on(step: Step) -> None:
+            if step.migration.version == "b2":
+                holder.rollback()
+
+        # Told only at the end, it would not get its lock.
+        engine = AlembicEngine(tmp_path, fresh_database_url, lock_timeout=20.0, lock_retry=0.0)
+        assert [m.version for m in engine.apply(on_progress=go_on)] == ["a1", "b2", "c3"]
+
+
+def test_a_lock_that_is_not_free_is_waited_for_in_turns(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "ALTER TABLE rooms ADD name text")
+    AlembicEngine(tmp_path, fresh_database_url).apply(to="b2")
+    told: list[tuple[str, str]] = []
+    with psycopg.connect(fresh_database_url) as holder:
+        holder.execute("LOCK TABLE rooms")
+
+        def hear(step: Step) -> None:
+            told.append((step.kind, step.migration.version))
+            if step.kind == "waiting":
+                holder.rollback()
+
+        engine = AlembicEngine(tmp_path, fresh_database_url, lock_timeout=0.2, sleep=lambda _seconds: None)
+        assert [m.version for m in engine.apply(on_progress=hear)] == ["c3"]
+    assert told == [("waiting", "c3"), ("done", "c3")]
+
+
+def test_a_lock_that_is_never_free_ends_the_run_and_changes_nothing(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "ALTER TABLE rooms ADD name text")
+    engine = AlembicEngine(tmp_path, fresh_database_url, lock_timeout=0.2, lock_retry=0.0)
+    engine.apply(to="b2")
+    with psycopg.connect(fresh_database_url) as holder:
+        holder.execute("LOCK TABLE rooms")
+        with pytest.raises(MigrationError, match=r"c3_make_c3 .* fails") as failed:
+            engine.apply()
+    assert "lock timeout" in failed.value.message
+    assert _states(engine) == {"a1": "applied", "b2": "applied", "c3": "pending"}
+
+
+def test_two_runners_at_once_apply_each_revision_exactly_once(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(AlembicEngine(tmp_path, fresh_database_url).apply) for _ in range(2)]
+    assert sorted(m.version for run in runs for m in run.result()) == ["a1", "b2"]
+
+
+def test_the_second_runner_waits_so_long_and_says_who_is_at_work(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    waiting = AlembicEngine(tmp_path, fresh_database_url, lock_wait=0.1)
+    with (
+        connect(fresh_database_url) as connection,
+        hold_lock(connection, wait=0.0),
+        pytest.raises(MigrationError) as refused,
+    ):
+        waiting.apply()
+    assert "process" in refused.value.message
+
+
+def test_a_project_may_be_configured_in_its_pyproject(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-settings"])
+    (tmp_path / "alembic.ini").unlink()
+    (tmp_path / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "%(here)s/scripts"\n', "utf-8")
+    engine = AlembicEngine(tmp_path, fresh_database_url)
+    assert [m.version for m in engine.apply()] == ["a1", "b2"]
+    (made,) = engine.new("nothing new", autogenerate=False)
+    assert made.parent == tmp_path / "scripts" / "versions"
+
+
+def test_alembic_ends_with_the_runner_that_is_killed(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "SELECT pg_advisory_xact_lock(7)")
+    script = (
+        "import sys; from pathlib import Path; from fairlead.migrations.alembic import AlembicEngine;"
+        " AlembicEngine(Path(sys.argv[1]), sys.argv[2], lock_timeout=None).apply()"
+    )
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+    with psycopg.connect(fresh_database_url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(7)")
+        with subprocess.Popen([sys.executable, "-c", script, str(tmp_path), fresh_database_url]) as runner:
+            wait_until(lambda _left: holder.execute(waiting).fetchone(), timeout=30, interval=0.05, what="revision c3")
+            (child,) = _children(runner.pid)
+            runner.kill()
+        wait_until(lambda _left: not Path(f"/proc/{child}").exists() or None, timeout=10, interval=0.02, what="its end")
+        holder.execute("SELECT pg_advisory_unlock(7)")
+    assert set(_states(AlembicEngine(tmp_path, fresh_database_url)).values()) == {"pending"}
+
+
+def _children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
