@@ -1,7 +1,7 @@
-"""Runs one Alembic command inside a project's own environment, and reports to a file what it did and found.
+"""Runs Alembic's commands inside a project's own environment, and reports to a file what each did and found.
 
-Nothing of Fairlead is imported here: its folder is no longer on the path, and the project need not have it. The
-addresses come in the environment, never as arguments.
+A command is a line of JSON on the input, a list of arguments. Nothing of Fairlead is imported here: its folder is no
+longer on the path, and the project need not have it. The addresses come in the environment, never as arguments.
 """
 
 import ast
@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _PARENT_DEATH_SIGNAL = 1
 
 
 def main() -> None:
-    """Run the command in the arguments; `facts` is our own, all others are Alembic's."""
+    """Run the commands on the input until it ends; `facts` is our own, all others are Alembic's."""
     # Whoever runs us holds the lock: where that process is killed, another may begin.
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
@@ -30,28 +31,52 @@ def main() -> None:
     sys.path[0] = str(Path.cwd())
     url = os.environ.pop("FAIRLEAD_ALEMBIC_URL")
     variable = os.environ.pop("FAIRLEAD_ALEMBIC_URL_ENV")
+    # Project code may read the input, and must not read our commands.
+    commands = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with Path(os.environ.pop("FAIRLEAD_ALEMBIC_REPORT")).open("a", buffering=1, encoding="utf-8") as stream:
 
         def report(**facts: Any) -> None:
             stream.write(json.dumps(facts) + "\n")
 
-        try:
-            version = importlib.import_module("alembic").__version__
-        except ImportError as error:
-            report(unusable=str(error))
-            sys.exit(3)
-        if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
-            report(too_old=version)
-            sys.exit(3)
+        _load(report)
         _observe(report)
-        _command_line(url, variable, report).main(sys.argv[1:])
+        for command in map(json.loads, commands):
+            report(ended=_run(command, url, variable, report))
 
 
-def _command_line(url: str, variable: str, report: Callable[..., None]) -> Any:
-    own = sys.argv[1]
-    if own == "facts":
-        sys.argv[1] = "current"  # so that env.py sees the arguments of a command that it knows
+def _load(report: Callable[..., None]) -> None:
+    try:
+        version = importlib.import_module("alembic").__version__
+    except ImportError as error:
+        report(unusable=str(error))
+        sys.exit(3)
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+        report(too_old=version)
+        sys.exit(3)
 
+
+def _run(command: list[str], url: str, variable: str, report: Callable[..., None]) -> int:
+    """Run one command as if it were the only one of this process; return its exit code."""
+    own = command[0]
+    # An env.py may look at the arguments, and sees those of a command that it knows.
+    sys.argv[1:] = ["current" if own == "facts" else own, *command[1:]]
+    try:
+        _command_line(own, url, variable, report).main(sys.argv[1:])
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except Exception:  # noqa: BLE001 - the project's own code runs here; whatever it is, it is printed and told
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _command_line(own: str, url: str, variable: str, report: Callable[..., None]) -> Any:
     line = importlib.import_module("alembic.config").CommandLine(prog="alembic")
     run_command = line.run_cmd
 

@@ -1,38 +1,31 @@
 """The Alembic engine: the acts of `Migrator` over a project's own Alembic, run in its own environment and folder."""
 
-import json
 import os
 import re
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from types import TracebackType
+from typing import Any, Final, Literal, Self
 
-from fairlead import _process
 from fairlead._output import redact
 from fairlead.exceptions import CommandError, MigrationError
+from fairlead.migrations._alembic_process import AlembicProcess, Ended, Line
 from fairlead.migrations.files import Migration
 from fairlead.migrations.lock import hold_lock
 from fairlead.migrations.runner import Progress, Step
 from fairlead.migrations.table import Status
 from fairlead.migrations.url import connect, normalise_url
 
-_PROGRAM: Final = Path(__file__).with_name("_alembic_program.py")
 _TAIL: Final = 30
-#: How long, in seconds, between two looks at what Alembic reports, and after a lock that was not free.
-_LOOK_EVERY: Final = 0.1
+#: How long, in seconds, after a lock that was not free.
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 #: What every driver calls the error of a lock that was not free in time.
 _NO_LOCK: Final = "LockNotAvailable"
-
-
-_Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,8 @@ class AlembicEngine:
 
     `directory` holds alembic.ini, and `python` is the interpreter that has the project's Alembic. `heads` and `check`
     are `off`, `warning` or `error`. The times are in seconds. `lock_timeout` reaches the session through PGOPTIONS,
-    which every driver on libpq heeds, and asyncpg does not. `on_output` is told what Alembic printed, redacted.
+    which every driver on libpq heeds, and asyncpg does not. `on_output` is told what Alembic printed, redacted. Within
+    a `with` block all commands run in one process of the project's.
     """
 
     def __init__(
@@ -97,6 +91,7 @@ class AlembicEngine:
         self._lock_retry = lock_retry
         self._sleep = sleep
         self._on_output = on_output
+        self._process: AlembicProcess | None = None
 
     def status(self) -> tuple[Status, ...]:
         """Return where every revision stands, those in the database without a file among them; nothing is changed."""
@@ -159,8 +154,8 @@ class AlembicEngine:
     def new(self, slug: str, *, autogenerate: bool = True) -> tuple[Path, ...]:
         """Make the next revision, filled from the models with `autogenerate`, and return its file."""
         command = ["revision", "-m", slug]
-        report, _ = self._run([*command, "--autogenerate"] if autogenerate else command)
-        return tuple(Path(line["made"]) for line in report if "made" in line)
+        done = self._run([*command, "--autogenerate"] if autogenerate else command)
+        return tuple(Path(line["made"]) for line in done.report if "made" in line)
 
     def warnings(self) -> tuple[str, ...]:
         """Return what is amiss short of an error: several heads, and models that differ from the database.
@@ -168,11 +163,12 @@ class AlembicEngine:
         Raises `MigrationError` where the configuration makes an error of it.
         """
         found = []
-        facts = self._facts()
+        with self._started():
+            facts = self._facts()
+            code, said = self._check_models() if self._check != "off" else (0, "")
         if len(facts.heads) > 1 and self._heads != "off":
             found.append(self._refuse_heads(facts))
         if self._check != "off":
-            code, said = self._check_models()
             if code != 0 and "does not provide a MetaData object" in said:
                 found.append("alembic check was not run: target_metadata of env.py is None")
             elif code != 0 and self._check == "error":
@@ -190,9 +186,9 @@ class AlembicEngine:
         return told
 
     def _check_models(self) -> tuple[int, str]:
-        _, done = self._run(["check"], check=False)
+        done = self._run(["check"], check=False)
         failed = [line for line in done.output.splitlines() if "FAILED:" in line]
-        return done.returncode, redact(failed[-1].partition("FAILED:")[2].strip() if failed else _last_lines(done))
+        return done.code, redact(failed[-1].partition("FAILED:")[2].strip() if failed else _last_lines(done))
 
     def _plan(self, facts: _Facts, to: str | None) -> tuple[Migration, ...]:
         self._refuse_missing(facts)
@@ -239,12 +235,12 @@ class AlembicEngine:
         began, pause = time.monotonic(), _FIRST_PAUSE
         while True:
             teller = _Teller(action, planned, on_progress)
-            report, done = self._run(command, check=False, on_line=teller.hear)
-            if done.returncode == 0:
+            done = self._run(command, check=False, on_line=teller.hear)
+            if done.code == 0:
                 return
             failed = next((m for m in planned if m.version not in teller.ran), None)
-            if failed is None or _NO_LOCK not in done.stderr or time.monotonic() + pause - began > self._lock_retry:
-                at_work = failed and (report or failed.file.name in done.stderr)
+            if failed is None or _NO_LOCK not in done.output or time.monotonic() + pause - began > self._lock_retry:
+                at_work = failed and (done.report or failed.file.name in done.output)
                 where = f"{failed.label} ({failed.file}) fails" if failed and at_work else f"alembic {command[0]} fails"
                 raise MigrationError(
                     f"{where}:\n{_last_lines(done)}", hint="mend it; invoke migrations.status tells what stays applied"
@@ -254,7 +250,7 @@ class AlembicEngine:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _facts(self) -> _Facts:
-        report, _ = self._run(["facts"])
+        report = self._run(["facts"]).report
         script = next(line for line in report if "script" in line)
         found = next((line for line in report if "database" in line), None)
         if found is None:
@@ -276,47 +272,58 @@ class AlembicEngine:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with connect(self._url) as connection, hold_lock(connection, wait=self._lock_wait):
+        with connect(self._url) as connection, hold_lock(connection, wait=self._lock_wait), self._started():
             yield
 
     def _run(
-        self, command: Sequence[str], *, check: bool = True, on_line: "Callable[[_Line], None] | None" = None
-    ) -> tuple[list[_Line], _process.Completed]:
-        """Run our program on a command of Alembic's; return the lines of its report and what it printed.
-
-        `on_line` is told each line of the report as it comes, from a thread of its own until the command ends.
-        """
+        self, command: Sequence[str], *, check: bool = True, on_line: Callable[[Line], None] | None = None
+    ) -> Ended:
+        """Run a command of Alembic's, or our own, in the project's environment."""
         configured = any((self._directory / name).is_file() for name in ("alembic.ini", "pyproject.toml"))
         if not configured:
             raise MigrationError(
                 f"there is no alembic.ini in {self._directory}",
                 hint="set directory in [tool.fairlead.migrations] to the folder that holds it",
             )
-        with tempfile.TemporaryDirectory(prefix="fairlead-alembic-") as folder:
-            file = Path(folder) / "report"
-            file.touch()
+        with self._started() as process:
             try:
-                with _followed(file, on_line):
-                    done = _process.run(
-                        [self._python, _PROGRAM, *command],
-                        cwd=self._directory.resolve(),
-                        env=self._environment(file),
-                        check=False,
-                    )
+                done = process.run(command, on_line=on_line)
             except CommandError as error:
                 raise MigrationError(error.message, hint="set alembic-python in [tool.fairlead.migrations]") from None
-            report = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         if self._on_output is not None and done.output:
             self._on_output(redact(done.output))
-        self._refuse_unusable(report)
-        if check and done.returncode != 0:
+        self._refuse_unusable(done.report)
+        if check and done.code != 0:
             raise MigrationError(
-                f"alembic {command[0]} ended with exit code {done.returncode}:\n{_last_lines(done)}",
+                f"alembic {command[0]} ended with exit code {done.code}:\n{_last_lines(done)}",
                 hint="mend what its last line names",
             )
-        return report, done
+        return done
 
-    def _environment(self, report: Path) -> dict[str, str]:
+    @contextmanager
+    def _started(self) -> Iterator[AlembicProcess]:
+        """Give the process that commands run in: the one of the `with` block around, or one for this block alone."""
+        if self._process is not None:
+            yield self._process
+            return
+        with AlembicProcess(self._python, self._directory.resolve(), self._environment()) as process:
+            self._process = process
+            try:
+                yield process
+            finally:
+                self._process = None
+
+    def __enter__(self) -> Self:
+        self._until_exit = ExitStack()
+        self._until_exit.enter_context(self._started())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._until_exit.close()
+
+    def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
         # What SQLAlchemy is given is a URL; the driver that ours names is kept.
         address = normalise_url(self._url)
@@ -326,7 +333,6 @@ class AlembicEngine:
         address = address.replace("://", f"{named[1] if named else ''}://", 1)
         environment["FAIRLEAD_ALEMBIC_URL"] = environment[self._url_env] = address
         environment["FAIRLEAD_ALEMBIC_URL_ENV"] = self._url_env
-        environment["FAIRLEAD_ALEMBIC_REPORT"] = str(report)
         if self._lock_timeout is not None:
             options = f"-c lock_timeout={round(self._lock_timeout * 1000)}"
             environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} {options}".strip()
@@ -359,7 +365,7 @@ class _Teller:
         self._on_progress = on_progress
         self._last = time.monotonic()
 
-    def hear(self, line: _Line) -> None:
+    def hear(self, line: Line) -> None:
         for revision in line.get("revisions", ()):
             self.ran.add(revision)
             if revision in self._places:
@@ -371,32 +377,6 @@ class _Teller:
         if self._on_progress is not None:
             place = self._places[migration.version]
             self._on_progress(Step(kind, self._action, migration, place, len(self._planned), seconds))
-
-
-@contextmanager
-def _followed(file: Path, on_line: Callable[[_Line], None] | None) -> Iterator[None]:
-    """Pass on the lines that are written to a file while the block runs, and what is left of them at its end."""
-    if on_line is None:
-        yield
-        return
-    ended = threading.Event()
-
-    def follow() -> None:
-        with file.open(encoding="utf-8") as stream:
-            rest, last = "", False
-            while not last:
-                last = ended.wait(_LOOK_EVERY)
-                *lines, rest = (rest + stream.read()).split("\n")
-                for line in lines:
-                    on_line(json.loads(line))
-
-    thread = threading.Thread(target=follow, name="fairlead alembic")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _migration(revision: Mapping[str, Any]) -> Migration:
@@ -411,5 +391,5 @@ def _branches(facts: _Facts, planned: Sequence[Migration]) -> bool:
     return any(len(facts.parents[m.version]) > 1 for m in planned)
 
 
-def _last_lines(done: _process.Completed) -> str:
-    return redact("\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL:])) or "it said nothing"
+def _last_lines(done: Ended) -> str:
+    return redact("\n".join(done.output.strip().splitlines()[-_TAIL:])) or "it said nothing"

@@ -65,7 +65,7 @@ def open_engine(settings: "MigrationsConfig", url: str, *, options: Options | No
     if settings.engine == "alembic":
         from fairlead.migrations.alembic import AlembicEngine
 
-        yield AlembicEngine(
+        with AlembicEngine(
             settings.directory,
             url,
             python=settings.alembic_python,
@@ -74,7 +74,8 @@ def open_engine(settings: "MigrationsConfig", url: str, *, options: Options | No
             check=settings.alembic_check,
             lock_wait=options.lock_wait,
             lock_timeout=settings.lock_timeout,
-        )
+        ) as engine:
+            yield engine
         return
     found = load_migrations(settings.directory)
     with connect(url, create=options.create) as connection:

@@ -103,15 +103,14 @@ def _states(engine: AlembicEngine) -> dict[str, str]:
 def test_a_project_goes_up_and_one_down_whatever_its_env_is_like(
     kind: str, tmp_path: Path, fresh_database_url: str
 ) -> None:
-    engine = AlembicEngine(_project(tmp_path, _KINDS[kind]), fresh_database_url)
-    told: list[Step] = []
-
-    assert [m.label for m in engine.apply(on_progress=told.append)] == ["a1_make_a1", "b2_make_b2"]
-    assert [(step.kind, step.index, step.total) for step in told] == [("done", 1, 2), ("done", 2, 2)]
-    assert engine.warnings() == (
-        ("alembic check was not run: target_metadata of env.py is None",) if kind == "no-metadata" else ()
-    )
-    assert [m.version for m in engine.revert(steps=1)] == ["b2"]
+    with AlembicEngine(_project(tmp_path, _KINDS[kind]), fresh_database_url) as engine:
+        told: list[Step] = []
+        assert [m.label for m in engine.apply(on_progress=told.append)] == ["a1_make_a1", "b2_make_b2"]
+        assert [(step.kind, step.index, step.total) for step in told] == [("done", 1, 2), ("done", 2, 2)]
+        assert engine.warnings() == (
+            ("alembic check was not run: target_metadata of env.py is None",) if kind == "no-metadata" else ()
+        )
+        assert [m.version for m in engine.revert(steps=1)] == ["b2"]
     with connect(fresh_database_url) as connection:
         assert connection.execute("SELECT to_regclass('rooms'), to_regclass('beds')").fetchone() == ("rooms", None)
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("a1",)]
@@ -130,8 +129,7 @@ def test_every_revision_is_walked_up_down_and_up_again(
 ) -> None:
     _project(tmp_path, _KINDS["url-from-ini"])
     _add(tmp_path, "scripts", "b2", "a1", "CREATE TABLE IF NOT EXISTS beds (id int)", down)
-    engine = AlembicEngine(tmp_path, fresh_database_url)
-    with connect(fresh_database_url) as connection:
+    with connect(fresh_database_url) as connection, AlembicEngine(tmp_path, fresh_database_url) as engine:
         assert find_irreversible(connection, engine.plan(), engine=engine, accepted=accepted) == told
 
 
@@ -321,3 +319,15 @@ def test_alembic_ends_with_the_runner_that_is_killed(tmp_path: Path, fresh_datab
 
 def _children(pid: int) -> list[int]:
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_process_in_which_a_command_failed_serves_no_other(tmp_path: Path, fresh_database_url: str) -> None:
+    _project(tmp_path, _KINDS["url-from-ini"])
+    _add(tmp_path, "scripts", "c3", "b2", "SELECT 1 / 0")
+    with AlembicEngine(tmp_path, fresh_database_url) as engine:
+        engine.apply(to="a1")
+        with pytest.raises(MigrationError, match="division by zero"):
+            engine.apply()
+        _add(tmp_path, "scripts", "c3", "b2", "SELECT 1")
+        assert [m.version for m in engine.apply()] == ["b2", "c3"]
+        assert engine.apply() == ()
