@@ -50,6 +50,7 @@ ALTER TABLE bookings ALTER state TYPE shorter USING state::text::shorter;
 DROP TYPE status;
 ALTER TYPE shorter RENAME TO status;
 """
+FOREIGN = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER v FOREIGN DATA WRAPPER w;"
 NAME_AND_VIEW = """
 ALTER TABLE users ADD name text NOT NULL DEFAULT 'x';
 CREATE VIEW owners AS SELECT id, name FROM users;
@@ -85,6 +86,26 @@ PLANTED = {
     "grant": ("REVOKE SELECT ON users FROM PUBLIC;", "SELECT 1;", "down does not restore grants on table users"),
     "extension": ("DROP EXTENSION vector;", "SELECT 1;", "down does not restore extension vector"),
     "schema": ("CREATE SCHEMA extra;", "SELECT 1;", "down leaves schema extra behind"),
+    "owner": ("ALTER TABLE bookings OWNER TO pg_monitor;", "SELECT 1;",
+              "down leaves owner of table bookings behind"),
+    "default privileges": ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor;", "SELECT 1;",
+                           "down leaves default privileges of postgres on tables behind"),
+    "grant on a type": ("REVOKE USAGE ON TYPE status FROM PUBLIC;", "SELECT 1;", "down leaves grants on type status"),
+    "replica identity": ("ALTER TABLE users REPLICA IDENTITY FULL;", "SELECT 1;",
+                         "down does not restore table users: it was nothing, and is REPLICA IDENTITY FULL"),
+    "publication": ("CREATE PUBLICATION p FOR TABLE users WHERE (id > 1);", "SELECT 1;",
+                    "down leaves publication p behind"),
+    "foreign server": ("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER v FOREIGN DATA WRAPPER w;",
+                       "DROP SERVER v;", "down leaves foreign-data wrapper w behind"),
+    "user mapping": (FOREIGN + "CREATE USER MAPPING FOR pg_monitor SERVER v OPTIONS (password 'secret');",
+                     "DROP USER MAPPING FOR pg_monitor SERVER v;", "down leaves foreign server v behind"),
+    "storage": ("ALTER TABLE users ALTER name SET STORAGE EXTERNAL;", "SELECT 1;",
+                "column users.name: it was text NOT NULL DEFAULT 'x'::text, and is text STORAGE e NOT NULL"),
+    "operator": ("CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq);", "SELECT 1;",
+                 "down leaves operator public.===(pg_catalog.text,pg_catalog.text) behind"),
+    "collation": ('CREATE COLLATION plain FROM "C";', "SELECT 1;",
+                  "down leaves collation public.plain behind"),
+    "clustered index": ("ALTER TABLE bookings CLUSTER ON bookings_owner;", "SELECT 1;", "CLUSTERED"),
     "failing down": ("CREATE TABLE extra ();", "DROP TABLE wrong;", 'down fails: table "wrong" does not exist'),
     "up again fails": ("CREATE ROLE fairlead_planted;", "SELECT 1;",
                        'up after down fails: role "fairlead_planted" already exists'),
@@ -105,6 +126,11 @@ CLEAN = {
     "enum": ("CREATE TYPE mood AS ENUM ('a'); ALTER TABLE users ADD mood mood DEFAULT 'a';",
              "ALTER TABLE users DROP mood; DROP TYPE mood;"),
     "label put back": (SHORTER, "ALTER TYPE status ADD VALUE 'done';"),
+    "owner given and taken back": ("ALTER TABLE users OWNER TO pg_monitor;", "ALTER TABLE users OWNER TO postgres;"),
+    "grant on a type and back": ("GRANT USAGE ON TYPE status TO pg_monitor;",
+                                 "REVOKE USAGE ON TYPE status FROM pg_monitor;"),
+    "foreign table": (FOREIGN + "CREATE FOREIGN TABLE f (id int) SERVER v OPTIONS (a 'b');",
+                      "DROP FOREIGN TABLE f; DROP SERVER v; DROP FOREIGN DATA WRAPPER w;"),
     "session settings": ("SET search_path = pg_catalog; CREATE TABLE public.b ();", "DROP TABLE public.b;"),
 }  # fmt: skip
 
