@@ -6,7 +6,6 @@ The new process says over a pipe when it is ready, or why it cannot be, so nothi
 
 import argparse
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from fairlead import __version__, _process
 from fairlead._polling import wait_until
@@ -32,6 +31,7 @@ from fairlead.localplatform.endpoint import (
     platform_directory,
     read_running_state,
     state_file,
+    try_lock,
 )
 from fairlead.localplatform.ports import LOOPBACK
 from fairlead.localplatform.processes import end_leftovers, is_running
@@ -118,21 +118,13 @@ def _starting(directory: Path) -> Iterator[None]:
         raise PlatformError(f"{directory} cannot be written to: {error.strerror}") from error
     with lock:
         wait_until(
-            lambda _remaining: _try_lock(lock),
+            lambda _remaining: try_lock(lock),
             timeout=_LOCK_TIMEOUT,
             what="another command that starts or stops the local platform",
             interval=0.02,
             longest_interval=0.2,
         )
         yield
-
-
-def _try_lock(lock: IO[str]) -> bool | None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return True
 
 
 # --- starting ---

@@ -5,13 +5,14 @@ behind is recognised by the process's start time, also when its id belongs to an
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from fairlead.config import Config
 from fairlead.localplatform.processes import is_running
@@ -92,3 +93,12 @@ def read_running_state(directory: Path) -> State | None:
     """Return what the file says if the process that wrote it runs; None otherwise."""
     state = read_state(directory)
     return state if state is not None and is_running(state.endpoint.pid, state.started) else None
+
+
+def try_lock(file: IO[str]) -> bool | None:
+    """Take a lock file for this process; return None where another has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return True

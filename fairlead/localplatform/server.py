@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from fairlead.localplatform.endpoint import (
     Endpoint,
     platform_directory,
     state_file,
+    try_lock,
     write_state,
 )
 from fairlead.localplatform.launcher import Launcher
@@ -287,20 +287,12 @@ def _sole_owner(directory: Path) -> Iterator[IO[str]]:
     with (directory / "daemon.lock").open("a") as lock:
         # One that is just ending may still hold it.
         try:
-            wait_until(lambda _remaining: _try_lock(lock), timeout=_LOCK_TIMEOUT, what="the lock")
+            wait_until(lambda _remaining: try_lock(lock), timeout=_LOCK_TIMEOUT, what="the lock")
         except DeadlineError:
             raise PlatformError(
                 f"another process runs the local platform of {directory} already", hint="invoke platform.down"
             ) from None
         yield lock
-
-
-def _try_lock(lock: IO[str]) -> bool | None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return True
 
 
 def service_name(config: Config) -> str:
