@@ -5,7 +5,6 @@ Precedence, for each value: flag > `FAIRLEAD_*` variable > file > default. A key
 path of the key and the nearest key that exists.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -310,6 +309,8 @@ def _rejected(file: Path, problems: list[str]) -> ConfigurationError:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -10,6 +10,7 @@ V0001.Name.up.sql        V0001.Name.down.sql         dotted
 """
 
 import functools
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,17 +25,18 @@ SPELLING: Final = "files are named 015_new_feature.sql, with 015_new_feature.dow
 Style = Literal["plain", "updown", "flyway", "dotted", "diesel"]
 
 _NAME: Final = r"(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)"
-_STYLES: Final[tuple[tuple[Style, re.Pattern[str]], ...]] = (
-    ("updown", re.compile(rf"(?P<version>\d+)_{_NAME}\.up\.sql")),
-    ("plain", re.compile(rf"(?P<version>\d+)_{_NAME}(?P<down>\.down)?\.sql")),
-    ("flyway", re.compile(rf"(?:V|(?P<down>U))(?P<version>\d+(?:[._]\d+)*)__{_NAME}\.sql")),
-    ("dotted", re.compile(rf"V(?P<version>\d+(?:\.\d+)*)\.{_NAME}\.(?:up|(?P<down>down))\.sql")),
-    ("diesel", re.compile(rf"(?P<version>\d{{4}}-\d\d-\d\d-\d{{6}}|\d+)_{_NAME}/(?:up|(?P<down>down))\.sql")),
+#: Patterns as texts: each is compiled when a name comes that those before it do not fit, and kept by `re`.
+_STYLES: Final[tuple[tuple[Style, str], ...]] = (
+    ("plain", rf"(?P<version>\d+)_{_NAME}(?P<down>\.down)?\.sql"),
+    ("updown", rf"(?P<version>\d+)_{_NAME}\.up\.sql"),
+    ("flyway", rf"(?:V|(?P<down>U))(?P<version>\d+(?:[._]\d+)*)__{_NAME}\.sql"),
+    ("dotted", rf"V(?P<version>\d+(?:\.\d+)*)\.{_NAME}\.(?:up|(?P<down>down))\.sql"),
+    ("diesel", rf"(?P<version>\d{{4}}-\d\d-\d\d-\d{{6}}|\d+)_{_NAME}/(?:up|(?P<down>down))\.sql"),
 )
-_IGNORED: Final = re.compile(r"\..*|README.*|.*\.md|__pycache__|metadata\.toml")
-_REPEATABLE: Final = re.compile(r"R__.*\.sql")
-_SECTION: Final = re.compile(r"--\s*migrate:(?P<kind>up|down)(?P<options>(?:\s.*)?)", re.DOTALL)
-_NO_TRANSACTION: Final = re.compile(r"\btransaction:\s*false\b")
+_IGNORED: Final = r"\..*|README.*|.*\.md|__pycache__|metadata\.toml"
+_REPEATABLE: Final = r"R__.*\.sql"
+_SECTION: Final = r"(?s)--\s*migrate:(?P<kind>up|down)(?P<options>(?:\s.*)?)"
+_NO_TRANSACTION: Final = r"\btransaction:\s*false\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Section:
 def read_role(path: str) -> Role | None:
     """Tell what the file at `path` is, which is relative to the folder of migrations; None when it fits nothing."""
     for style, pattern in _STYLES:
-        if match := pattern.fullmatch(path):
+        if match := re.fullmatch(pattern, path):
             # Flyway records 1_2 as 1.2, and diesel 2024-01-02-030405 without its dashes.
             version = match["version"].replace("_", ".").replace("-", "")
             return Role(style, version, match["name"], bool(match.groupdict().get("down")))
@@ -82,7 +84,7 @@ def read_role(path: str) -> Role | None:
 
 def explain_misfit(path: str) -> str:
     """Return why the file at `path`, which has no role, is refused."""
-    if _REPEATABLE.fullmatch(path):
+    if re.fullmatch(_REPEATABLE, path):
         return "is one of Flyway's repeatable migrations, which run whenever they change; give it a version"
     return f"does not fit the convention ({SPELLING})"
 
@@ -96,9 +98,9 @@ def read_sections(text: str) -> tuple[dict[str, Section], str | None]:
         return {}, None
     starts = []
     for at, comment in find_comments(text):
-        match = _SECTION.fullmatch(comment.rstrip())
+        match = re.fullmatch(_SECTION, comment.rstrip())
         if match and (at == 0 or text[at - 1] == "\n"):
-            starts.append((at, match["kind"], not _NO_TRANSACTION.search(match["options"])))
+            starts.append((at, match["kind"], not re.search(_NO_TRANSACTION, match["options"])))
     if not starts:
         return {}, None
     kinds = [kind for _, kind, _ in starts]
@@ -115,16 +117,17 @@ def read_sections(text: str) -> tuple[dict[str, Section], str | None]:
     return sections, None
 
 
-def list_paths(directory: Path) -> list[Path]:
-    """Return the files of a folder of migrations, and those of the folders within it that are diesel's."""
-    found: list[Path] = []
-    for path in sorted(directory.iterdir()):
-        if _IGNORED.fullmatch(path.name):
-            continue
-        if path.is_dir() and any((path / name).is_file() for name in ("up.sql", "down.sql")):
-            found += sorted(file for file in path.iterdir() if not _IGNORED.fullmatch(file.name))
+def list_paths(directory: Path) -> list[tuple[str, bool]]:
+    """Return what lies in a folder of migrations, and in the folders within it that are diesel's.
+
+    Each is relative to the folder, and comes with whether it is a file.
+    """
+    found: list[tuple[str, bool]] = []
+    for entry in _entries(directory):
+        if _is_folder(entry) and any(Path(entry.path, name).is_file() for name in ("up.sql", "down.sql")):
+            found += [(f"{entry.name}/{file.name}", _is_file(file)) for file in _entries(entry.path)]
         else:
-            found.append(path)
+            found.append((entry.name, _is_file(entry)))
     return found
 
 
@@ -168,6 +171,22 @@ def order_of(version: str) -> tuple[int, ...]:
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()
     return tuple(numbers)
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    # What the folder itself tells of its files spares asking for each: there may be thousands.
+    with os.scandir(folder) as entries:
+        return sorted(
+            (entry for entry in entries if not re.fullmatch(_IGNORED, entry.name)), key=lambda entry: entry.name
+        )
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _is_timestamp(version: str) -> bool:

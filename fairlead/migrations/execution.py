@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fairlead.exceptions import MigrationError
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
 
 _PSQL: Final = ("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", "-")
 _OUTPUT_LINES: Final = 20
+
+_OWN_ROLE: Final = "RESET SESSION AUTHORIZATION; RESET ROLE"
+#: Between a file and its record: it fails where the file ended the transaction, and the record is ours to write.
+_CLOSE: Final = f"SAVEPOINT fairlead; RELEASE SAVEPOINT fairlead; {_OWN_ROLE}"
 
 Way = Literal["transaction", "query", "psql"]
 
@@ -48,44 +51,43 @@ class Session:
         )
         checked = connection.info.server_version >= CHECKED_SINCE
         # Messages below warnings are not sent at all, and the session ends within a second of its runner being killed.
-        self._reset = (
-            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET client_encoding = 'UTF8';"
-            " SET client_min_messages = warning" + ("; SET client_connection_check_interval = 1000" if checked else "")
+        self._settings = "RESET ALL; SET client_encoding = 'UTF8'; SET client_min_messages = warning" + (
+            "; SET client_connection_check_interval = 1000" if checked else ""
         )
 
     def reset(self) -> None:
         """Undo what a file, or whoever had the connection before, set for the session."""
         if not self._connection.closed:
             self._roll_back()
-            self._send(self._reset)
+            self._send(f"{_OWN_ROLE}; {self._settings}")
 
-    def run_in_transaction(self, file: "Path", text: str, record: Callable[[int], str]) -> float:
-        """Run a file and what `record` gives for the milliseconds it took in one transaction; return the seconds.
+    def run_in_transaction(self, file: "Path", text: str, record: str) -> float:
+        """Run a file and the statement `record` in one transaction; return the seconds.
 
         Raises `LockTimeout` when a lock was not free in time, and `MigrationError`; both leave nothing behind.
         """
         import psycopg
         from psycopg.pq import TransactionStatus
 
+        closing = f"\n;{_CLOSE}; {record}; COMMIT; {self._settings}"
         started = time.monotonic()
-        committing = False
         try:
-            # One round trip for both. The file follows on the same line, so that its own lines are as they were.
-            self._send(self._begin + text, before=self._begin)
-            if self._connection.pgconn.transaction_status != TransactionStatus.INTRANS:
+            # One round trip for all. The file follows on the same line, so that its own lines are as they were; what
+            # comes after it stands on a line of its own, since it may end in a comment or without its semicolon.
+            self._send(f"{self._begin}{text}{closing}", before=self._begin)
+        except psycopg.Error as error:
+            done = _done(error)
+            ours = done is not None and done >= sum(1 for _ in split_statements(text))
+            if self._connection.closed:
+                # Only the server's own last word tells how far it came.
+                raise describe_lost(file, error, committing=ours or error.sqlstate is None) from None
+            if isinstance(error, psycopg.errors.NoActiveSqlTransaction):
                 raise MigrationError(
                     f"{file}: ended the transaction that it ran in: what it did before that is kept, and not recorded",
                     hint="look at what it did, take its COMMIT out, and record it with migrations.baseline",
-                )
-            seconds = time.monotonic() - started
-            closing = record(round(seconds * 1000))
-            committing = True
-            # The role first: the record is ours to write, and so is the rest of the session from here on.
-            self._send(f"RESET SESSION AUTHORIZATION; RESET ROLE; {closing}; COMMIT; {self._reset}")
-        except psycopg.Error as error:
-            if self._connection.closed:
-                raise describe_lost(file, error, committing=committing) from None
-            failure = describe_failure(file, text, error, _done(error), skipped=len(self._begin))
+                ) from None
+            done = None if ours else done
+            failure = describe_failure(file, text, error, done, skipped=len(self._begin), after=closing)
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 raise LockTimeout(failure, text) from None
             raise failure from None

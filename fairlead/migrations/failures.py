@@ -30,17 +30,24 @@ def describe_failure(
     done: int | None,
     *,
     skipped: int = 0,
+    after: str = "",
     outcome: str = ROLLED_BACK,
     hint: str | None = None,
 ) -> MigrationError:
     """Build the error for a file that failed after `done` statements of it, None when not the file itself did.
 
-    `skipped` is the number of characters that were sent before the file, `outcome` what became of the migration.
+    `skipped` is the number of characters that were sent before the file, `after` what was sent behind it, `outcome`
+    what became of the migration.
     """
     diagnostics = error.diag
     said = diagnostics.message_primary or first_line(str(error))
+    if after:
+        said = said.replace(after, "")  # a quote that is left open takes it in
     position = diagnostics.statement_position if done is not None else None
     offset = int(position) - 1 - skipped if position else None
+    if offset is not None and offset > len(text):
+        # The file breaks off, and the server came upon what is sent behind it.
+        said, offset = "syntax error at end of input: a statement or a quote is left open", len(text.rstrip())
     statement = _find_statement(text, offset, done)
     if offset is None and statement is not None:
         offset = statement.start

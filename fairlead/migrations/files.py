@@ -3,6 +3,7 @@
 No database is touched here. What a file's name means is told by `conventions`.
 """
 
+import codecs
 import fcntl
 import hashlib
 import os
@@ -70,12 +71,13 @@ def load_migrations(directory: Path) -> tuple[Migration, ...]:
     problems: list[str] = []
     ups: list[_Found] = []
     downs: list[_Found] = []
-    for file in _list_files(directory):
-        path = file.relative_to(directory).as_posix()
+    for path, is_file in _list_files(directory):
         role = conventions.read_role(path)
-        if role is None or not file.is_file():
+        if role is None or not is_file:
             problems.append(f"{path}: {conventions.explain_misfit(path)}")
-        elif role.down:
+            continue
+        file = directory / path
+        if role.down:
             downs.append(_whole(role, file, path, _read(file, path, problems)))
         else:
             up, down = _halves(role, file, path, _read(file, path, problems), problems)
@@ -117,8 +119,7 @@ def create_migration(directory: Path, slug: str) -> tuple[Path, Path]:
         raise MigrationError(f"{slug!r} holds no letter or digit to name a migration by", hint="such as: add_bookings")
     directory.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
-        paths = (file.relative_to(directory).as_posix() for file in _list_files(directory))
-        roles = [role for path in paths if (role := conventions.read_role(path))]
+        roles = [role for path, _ in _list_files(directory) if (role := conventions.read_role(path))]
         role = conventions.next_role(roles, name, now=datetime.now(UTC))
         up, down = (directory / path for path in conventions.file_names(role))
         up.parent.mkdir(exist_ok=True)
@@ -152,7 +153,7 @@ def _names(migration: Migration) -> set[str]:
     return names
 
 
-def _list_files(directory: Path) -> list[Path]:
+def _list_files(directory: Path) -> list[tuple[str, bool]]:
     try:
         return conventions.list_paths(directory)
     except FileNotFoundError:
@@ -171,7 +172,8 @@ def _list_files(directory: Path) -> list[Path]:
 def _read(file: Path, path: str, problems: list[str]) -> str:
     """Return the text of a file, or nothing, with its fault added to `problems`."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        with file.open("rb", buffering=0) as stream:
+            text = stream.readall().removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         problems.append(f"{path}: is not UTF-8 (byte {error.start + 1})")
         return ""
@@ -218,8 +220,7 @@ def _halves(role: Role, file: Path, path: str, text: str, problems: list[str]) -
 def _is_transactional(file: Path, role: Role, text: str) -> bool:
     if any(mark.name == "no-transaction" for mark in find_marks(text)):
         return False
-    settings = file.parent / "metadata.toml"
-    if role.style != "diesel" or not settings.is_file():
+    if role.style != "diesel" or not (settings := file.parent / "metadata.toml").is_file():
         return True
     try:
         return tomllib.loads(settings.read_text(encoding="utf-8")).get("run_in_transaction") is not False

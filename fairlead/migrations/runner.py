@@ -115,7 +115,9 @@ class Migrator:
             with self._locked() as lock:
                 records = self._table.read()
                 refuse_interrupted(records)
-                planned = self._plan_apply(records, to)
+                seen, planned = planned, plan_apply(self._migrations, records, to, out_of_order=self._out_of_order)
+                if planned != seen:  # another runner was at work until now
+                    self._refuse_unrunnable((m.file, m.sql, m.transactional) for m in planned)
                 if planned:
                     self._table.ensure()
                 for index, migration in enumerate(planned, 1):
@@ -306,10 +308,9 @@ class Migrator:
 
     def _apply(self, migration: Migration) -> float:
         if self._within(migration.sql, migration.transactional):
-            return self._session.run_in_transaction(
-                migration.file, migration.sql, lambda took: self._table.insertion(migration, took, self._applied_by)
-            )
-        running = self._table.insertion(migration, 0, self._applied_by, state="running")
+            record = self._table.insertion(migration, self._applied_by)
+            return self._session.run_in_transaction(migration.file, migration.sql, record)
+        running = self._table.insertion(migration, self._applied_by, state="running")
         self._connection.execute(running.encode())
         seconds = self._session.run_outside(migration.file, migration.sql, label=migration.label)
         self._table.set_state(migration.version, "applied", milliseconds=round(seconds * 1000))
@@ -318,7 +319,7 @@ class Migrator:
     def _revert(self, migration: Migration, *, version: str) -> float:
         file, text = migration.down_file or migration.file, migration.down_sql or ""
         if self._within(text, migration.down_transactional):
-            return self._session.run_in_transaction(file, text, lambda _: self._table.deletion(version))
+            return self._session.run_in_transaction(file, text, self._table.deletion(version))
         self._table.set_state(version, "reverting")
         seconds = self._session.run_outside(file, text, label=migration.label)
         self._connection.execute(self._table.deletion(version).encode())

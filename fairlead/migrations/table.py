@@ -25,6 +25,11 @@ _COLUMNS: Final = {
     "applied_by": "text NOT NULL DEFAULT current_user",
     "state": "text NOT NULL DEFAULT 'applied'",
 }
+#: The milliseconds since the transaction began, wherever a migration leads the search path.
+_TOOK: Final = (
+    "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.now())"
+    " OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +132,20 @@ class Table:
             ) from None
         self._schema = row[0]
 
-    def insertion(self, migration: Migration, milliseconds: int, applied_by: str, *, state: str = "applied") -> str:
-        """Return the statement that adds a row, with its values in place."""
+    def insertion(self, migration: Migration, applied_by: str, *, state: str = "applied") -> str:
+        """Return the statement that adds a row, with its values in place: one of a migration that ran just before it.
+
+        What is recorded as its duration is the time since the transaction began, by the server's clock.
+        """
         from psycopg.pq import Escaping
 
         # Composed by libpq's own quoting: it is done once for each migration, and psycopg's composer takes long.
         escaping = Escaping(self._connection.pgconn)
         schema = bytes(escaping.escape_identifier((self._schema or "public").encode())).decode()
-        values = (migration.version, migration.name, migration.checksum, str(milliseconds), applied_by, state)
+        values = (migration.version, migration.name, migration.checksum, applied_by, state)
         quoted = ", ".join(bytes(escaping.escape_literal(value.encode())).decode() for value in values)
-        columns = "version, name, checksum, duration_ms, applied_by, state"
-        return f"INSERT INTO {schema}.{NAME} ({columns}) VALUES ({quoted})"  # noqa: S608 # nosec B608 - quoted by libpq
+        columns = "version, name, checksum, applied_by, state, duration_ms"
+        return f"INSERT INTO {schema}.{NAME} ({columns}) VALUES ({quoted}, {_TOOK})"  # noqa: S608 # nosec B608 - quoted by libpq
 
     def deletion(self, version: str) -> str:
         """Return the statement that removes the row of `version`, as it is recorded."""

@@ -53,7 +53,7 @@ def migrate(
         if planned:
             _ask(loaded, env, f"Apply {_count(len(planned))} to {env}?", auto_confirm=auto_confirm)
         applied = engine.apply(to=to or None, on_progress=_tell)
-        _warn(engine)
+        _warn(loaded, engine)
     _output.result(f"applied {_count(len(applied))} to {env}" if applied else f"nothing to apply: {env} is up to date")
 
 
@@ -64,9 +64,10 @@ def status(env: str = "local", json: bool = False) -> None:
 
     from fairlead import config
 
-    with _open(config.load(), env) as engine:
+    loaded = config.load()
+    with _open(loaded, env) as engine:
         found = engine.status()
-        _warn(engine)
+        _warn(loaded, engine)
     if json:
         _output.result_json([dataclasses.asdict(row) for row in found])
         return
@@ -203,8 +204,10 @@ def _open(
         yield engine
 
 
-def _warn(engine: "Engine") -> None:
+def _warn(loaded: "Config", engine: "Engine") -> None:
     """Print what Alembic sees short of an error: several heads, models that differ from the database."""
+    if loaded.migrations.engine != "alembic":
+        return
     from fairlead.migrations.alembic import AlembicEngine
 
     if isinstance(engine, AlembicEngine):

@@ -3,11 +3,9 @@
 What a release runs before it takes traffic starts this way, with nothing but the database's driver installed.
 """
 
-import argparse
-import difflib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fairlead import __version__, _output
 from fairlead.exceptions import ConfigurationError
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: Sequence[str], *, debug: bool) -> int:
     try:
         found = _find(name)
-        values = vars(parser_of(name, found).parse_args(arguments))
+        values = _read(name, found, arguments)
     except ConfigurationError as error:
         report(error)
         return error.exit_code
@@ -55,45 +53,21 @@ def _run(name: str, arguments: Sequence[str], *, debug: bool) -> int:
     return found.run(values, debug=debug)
 
 
-def parser_of(name: str, declared: Act) -> argparse.ArgumentParser:
-    """Return what reads the arguments of an act, with the same options as Invoke's task of it has."""
-    parser = _Parser(
-        prog=f"python -m fairlead {name}",
-        description=declared.doc,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for option in declared.options:
-        text = option.help.replace("%", "%%")
-        flags = [f"--{option.flag}", *([f"-{option.short}"] if option.short else [])]
-        if option.positional:
-            parser.add_argument(option.name, metavar=option.flag.upper(), help=text)
-        elif option.kind is bool:
-            action = argparse.BooleanOptionalAction if option.default else "store_true"
-            parser.add_argument(*flags, dest=option.name, action=action, default=option.default, help=text)
-        else:
-            shown = text if option.default in {None, ""} else f"{text} (default: {option.default})"
-            parser.add_argument(
-                *flags,
-                dest=option.name,
-                type=option.kind,
-                default=option.default,
-                required=option.default is None,
-                metavar=option.flag.upper(),
-                help=shown,
-            )
-    return parser
+def _read(name: str, declared: Act, arguments: Sequence[str]) -> Mapping[str, Any]:
+    """Return the values of an act's options; where nothing was given there is nothing to parse, and no parser made."""
+    if not arguments and all(option.default is not None for option in declared.options):
+        return {option.name: option.default for option in declared.options}
+    from fairlead.tasks.arguments import parser_of
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
+    return vars(parser_of(name, declared).parse_args(arguments))
 
 
 def _find(name: str) -> Act:
     found = find_act(name)
     if found is not None:
         return found
+    import difflib
+
     near = difflib.get_close_matches(name, load_acts(), 1)
     raise ConfigurationError(
         f"there is no act {name!r}", hint=f"did you mean {near[0]}?" if near else "python -m fairlead --list"

@@ -77,6 +77,19 @@ def test_folder_within_the_folder_does_not_fit(tmp_path: Path) -> None:
         load_migrations(tmp_path)
 
 
+def test_links_are_followed_and_one_that_leads_nowhere_does_not_fit(tmp_path: Path) -> None:
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (tmp_path / "real.sql").write_text(UP, "utf-8")
+    (folder / "001_a.sql").symlink_to(tmp_path / "real.sql")
+    assert [migration.sql for migration in load_migrations(folder)] == [UP]
+    (folder / "002_b.sql").symlink_to("itself.sql")
+    (folder / "itself.sql").symlink_to("itself.sql")
+    with pytest.raises(MigrationError, match="2 files in") as caught:
+        load_migrations(folder)
+    assert "002_b.sql: does not fit" in caught.value.message
+
+
 def test_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="there is no folder"):
         load_migrations(tmp_path / "none")

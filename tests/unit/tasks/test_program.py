@@ -1,5 +1,7 @@
 """Both command lines know the same acts, the same options and the same exit codes."""
 
+import ast
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +14,11 @@ from invoke.program import Program
 from fairlead import __version__
 from fairlead.exceptions import ConfigurationError
 from fairlead.tasks import Act, act, find_act, load_acts, program
+from fairlead.tasks.arguments import parser_of
 from fairlead.tasks.collection import as_task, namespace
 
 ACTS = load_acts()
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def seen_by(command_line: Callable[[Act, list[str]], int], *arguments: str) -> tuple[int, dict[str, object]]:
@@ -39,7 +43,7 @@ def by_invoke(declared: Act, arguments: list[str]) -> int:
 
 
 def by_program(declared: Act, arguments: list[str]) -> int:
-    return declared.run(vars(program.parser_of(declared.name, declared).parse_args(arguments)))
+    return declared.run(vars(parser_of(declared.name, declared).parse_args(arguments)))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +60,14 @@ def test_both_command_lines_understand_the_same(arguments: list[str]) -> None:
     assert seen_by(by_program, *arguments) == seen_by(by_invoke, *arguments)
 
 
+@pytest.mark.parametrize("name", [name for name, one in ACTS.items() if not any(o.positional for o in one.options)])
+def test_an_act_without_arguments_gets_what_its_parser_would_give(name: str) -> None:
+    assert program._read(name, ACTS[name], []) == vars(parser_of(name, ACTS[name]).parse_args([]))
+
+
 @pytest.mark.parametrize("name", list(ACTS))
 def test_both_command_lines_have_the_same_options(name: str) -> None:
-    parsed = program.parser_of(name, ACTS[name])._actions
+    parsed = parser_of(name, ACTS[name])._actions
     ours = {tuple(sorted(one.option_strings)) for one in parsed if one.option_strings and one.dest != "help"}
     arguments = [one for one in as_task(ACTS[name]).get_arguments() if not one.positional]
     theirs = {tuple(sorted(f"--{word}" if len(word) > 1 else f"-{word}" for word in one.names)) for one in arguments}
@@ -71,6 +80,31 @@ def test_both_command_lines_have_the_same_options(name: str) -> None:
 def test_both_command_lines_have_the_same_acts() -> None:
     assert set(ACTS) == set(namespace.task_names)
     assert all(find_act(name) is one for name, one in ACTS.items())
+
+
+def test_a_migration_starts_with_nothing_but_the_driver(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.fairlead]\nmigrations = { directory = "sql" }\nenvironments.local.database-url-env = "URL"\n', "utf-8"
+    )
+    (tmp_path / "sql").mkdir()
+    code = (
+        "import atexit, runpy, sys; sys.argv = ['fairlead', 'migrate'];"
+        " atexit.register(lambda: print(sorted({name.partition('.')[0] for name in sys.modules})));"
+        " runpy.run_module('fairlead', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "URL": "postgresql://127.0.0.1:1/x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 11, done.stderr
+    assert "nothing listens there" in done.stderr
+    imported = set(ast.literal_eval(done.stdout.splitlines()[-1]))
+    assert "psycopg" in imported
+    assert {"invoke", "argparse", "rich", "httpx", "yaml", "difflib"} & imported == set()
 
 
 def test_an_act_starts_without_invoke() -> None:
