@@ -109,7 +109,7 @@ _SECTIONS: dict[str, dict[str, _Key]] = {
         "alembic-check": _Key("off|warning|error", "warning"),
     },
     "bundle": {
-        "include": _Key("list of strings", ("app/**/*.py", "migrations/*.sql", "requirements.txt")),
+        "include": _Key("list of strings", ("app/**/*.py", "migrations/**/*.sql", "requirements.txt")),
         "toolkit": _Key("boolean", False),
     },
     "platform": {

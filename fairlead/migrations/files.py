@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,10 +108,10 @@ def find_migration(migrations: Sequence[Migration], name: str) -> Migration:
     raise MigrationError(f"there is no migration {name}; {last}", hint="list them with: invoke migrations.status")
 
 
-def create_migration(directory: Path, slug: str) -> tuple[Path, Path]:
-    """Make the next pair of files, up and down, in the convention of the newest there, and return both paths.
+def create_migration(directory: Path, slug: str) -> tuple[Path, ...]:
+    """Make the next migration in the convention of the newest there, and return its files: up and down, or one of both.
 
-    `slug` may be any short text; what is not a letter or a digit becomes an underscore. The files hold a comment only,
+    `slug` may be any short text; what is not a letter or a digit becomes an underscore. The files hold comments only,
     and are refused as empty until they hold statements. Two callers at once get two versions.
     """
     name = re.sub(r"[^a-z0-9]+", "_", slug.lower()).strip("_")
@@ -119,16 +119,28 @@ def create_migration(directory: Path, slug: str) -> tuple[Path, Path]:
         raise MigrationError(f"{slug!r} holds no letter or digit to name a migration by", hint="such as: add_bookings")
     directory.mkdir(parents=True, exist_ok=True)
     with _alone(directory):
-        roles = [role for path, _ in _list_files(directory) if (role := conventions.read_role(path))]
-        role = conventions.next_role(roles, name, now=datetime.now(UTC))
+        present = {path: role for path, _ in _list_files(directory) if (role := conventions.read_role(path))}
+        role = conventions.next_role(list(present.values()), name, now=datetime.now(UTC))
         up, down = (directory / path for path in conventions.file_names(role))
         up.parent.mkdir(exist_ok=True)
         label = f"{role.version}_{name}"
-        with up.open("x", encoding="utf-8") as stream:
-            stream.write(f"-- {label}: write here what changes.\n")
-        with down.open("x", encoding="utf-8") as stream:
-            stream.write(f"-- {label}: write here what undoes it.\n")
-    return up, down
+        texts = {up: f"-- {label}: write here what changes.\n", down: f"-- {label}: write here what undoes it.\n"}
+        if _holds_both(directory, present):
+            texts = {up: f"-- migrate:up\n{texts[up]}\n-- migrate:down\n{texts[down]}"}
+        for file, text in texts.items():
+            with file.open("x", encoding="utf-8") as stream:
+                stream.write(text)
+    return tuple(texts)
+
+
+def _holds_both(directory: Path, present: Mapping[str, Role]) -> bool:
+    """Tell whether the newest file of a folder holds up and down in sections."""
+    if not present:
+        return False
+    newest = max(present, key=lambda path: order_of(present[path].version))
+    with suppress(UnicodeDecodeError):
+        return bool(conventions.read_sections((directory / newest).read_text("utf-8"))[0])
+    return False
 
 
 @contextmanager

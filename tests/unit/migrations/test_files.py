@@ -142,6 +142,18 @@ def test_created_pair_takes_the_next_number(tmp_path: Path, present: list[str], 
     assert down.is_file()
 
 
+def test_where_one_file_holds_both_ways_the_next_one_does_too(tmp_path: Path) -> None:
+    (tmp_path / "20240102030405_a.sql").write_text("-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 2;\n", "utf-8")
+    (made,) = create_migration(tmp_path, "add rooms")
+    with pytest.raises(MigrationError, match="is empty; write its statements"):
+        load_migrations(tmp_path)
+    text = made.read_text("utf-8").replace("-- migrate:down\n", "CREATE TABLE rooms ();\n-- migrate:down\n")
+    made.write_text(f"{text}DROP TABLE rooms;\n", "utf-8")
+    newest = load_migrations(tmp_path)[-1]
+    assert (newest.name, newest.file, newest.down_file) == ("add_rooms", made, made)
+    assert "DROP" not in newest.sql
+
+
 def test_created_pair_is_refused_until_it_is_written(tmp_path: Path) -> None:
     create_migration(tmp_path / "new", "a")
     with pytest.raises(MigrationError, match=r"001_a\.sql: is empty"):
