@@ -176,7 +176,8 @@ class _Process:
     def _listen(
         self, stack: contextlib.AsyncExitStack, *pairs: tuple[Any, socket.socket]
     ) -> "list[asyncio.Task[None]]":
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
+        servers: list[uvicorn.Server] = []
         for app, bound in pairs:
             bound.listen(_BACKLOG)  # who connects before the server accepts is kept waiting, not refused
             server = _Uvicorn(
@@ -193,8 +194,9 @@ class _Process:
                 )
             )
             task = asyncio.create_task(server.serve(sockets=[bound]))
-            stack.push_async_callback(_close, server, task)
             tasks.append(task)
+            servers.append(server)
+        stack.push_async_callback(_close, servers, tasks)
         return tasks
 
     async def _wait(self, stopping: asyncio.Event, tasks: "list[asyncio.Task[None]]") -> None:
@@ -277,9 +279,10 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def _close(server: uvicorn.Server, task: "asyncio.Task[None]") -> None:
-    server.should_exit = True
-    await asyncio.gather(task, return_exceptions=True)
+async def _close(servers: Sequence[uvicorn.Server], tasks: "Sequence[asyncio.Task[None]]") -> None:
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager
