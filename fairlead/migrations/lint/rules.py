@@ -7,7 +7,7 @@ from typing import Final
 from fairlead.migrations.lint.squawk import SUPPOSED, Remark
 from fairlead.migrations.lint.surface import Change, Surface, find_changes
 from fairlead.migrations.lint.trial import BLOCKING, Step
-from fairlead.migrations.statements import Statement, locate
+from fairlead.migrations.statements import Statement
 
 #: What to do instead, or what to write in the file.
 HINTS: Final[Mapping[str, str]] = {
@@ -104,12 +104,6 @@ def offset_of(text: str, line: int, column: int) -> int:
             break
         at = end + 1
     return min(at + column - 1, len(text))
-
-
-def place_of(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column of an offset, both from 1."""
-    position = locate(text, offset)
-    return position.line, position.column
 
 
 def _shut_out(mode: str) -> str:

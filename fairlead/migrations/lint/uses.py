@@ -22,6 +22,8 @@ def find_uses(root: Path, revision: str, *, within: Path, without: Path) -> Call
 
     @cache
     def uses(name: str) -> Sequence[str]:
+        if revision.startswith("-"):
+            raise _unknown(revision, "that is an option, and no revision")
         word = name.strip('"').replace('""', '"')
         argv = ["git", "grep", "-n", "-I", "-w", "-F", "--full-name", "-e", word, revision, "--", *folders]
         try:
