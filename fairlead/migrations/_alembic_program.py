@@ -12,14 +12,16 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 _OLDEST = (1, 20)
 #: What Linux calls the wish to be told of the end of one's parent.
 _PARENT_DEATH_SIGNAL = 1
+_VERSION = "CAST(pg_catalog.current_setting('server_version_num') AS int)"
 
 
 def main() -> None:
@@ -27,10 +29,13 @@ def main() -> None:
     # Whoever runs us holds the lock: where that process is killed, another may begin.
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != int(os.environ.pop("FAIRLEAD_ALEMBIC_PARENT")):
+        sys.exit(3)
     # The folder of this file holds modules of the same names as the project's.
     sys.path[0] = str(Path.cwd())
     url = os.environ.pop("FAIRLEAD_ALEMBIC_URL")
     variable = os.environ.pop("FAIRLEAD_ALEMBIC_URL_ENV")
+    limits = json.loads(os.environ.pop("FAIRLEAD_ALEMBIC_LIMITS"))
     # Project code may read the input, and must not read our commands.
     commands = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -41,6 +46,8 @@ def main() -> None:
 
         _load(report)
         _observe(report)
+        _observe_blocks(report)
+        _limit_sessions(limits)
         for command in map(json.loads, commands):
             report(ended=_run(command, url, variable, report))
 
@@ -67,7 +74,9 @@ def _run(command: list[str], url: str, variable: str, report: Callable[..., None
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    except Exception:  # noqa: BLE001 - the project's own code runs here; whatever it is, it is printed and told
+    except Exception as error:  # noqa: BLE001 - the project's own code runs here; whatever it is, it is told
+        frames = [(Path(frame.filename).name, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        report(failed="".join(traceback.format_exception_only(error)), frames=frames)
         traceback.print_exc()
         return 1
     finally:
@@ -109,14 +118,27 @@ def _with_driver(url: str, theirs: str) -> str:
 
 
 def _observe(report: Callable[..., None]) -> None:
-    """Report each revision as it is applied or undone, and each file that is made."""
+    """Report each revision when it begins and when it is applied or undone, and each file that is made."""
     environment: Any = importlib.import_module("alembic.runtime.environment").EnvironmentContext
     scripts: Any = importlib.import_module("alembic.script").ScriptDirectory
 
-    configure, generate = environment.configure, scripts.generate_revision
+    steps: Any = importlib.import_module("alembic.runtime.migration").RevisionStep
+
+    configure, generate, make_step = environment.configure, scripts.generate_revision, steps.__init__
+
+    def observed_step(self: Any, *arguments: Any, **options: Any) -> None:
+        make_step(self, *arguments, **options)
+        run = self.migration_fn
+
+        def begin(**given: Any) -> Any:
+            report(begun=self.revision.revision, at=time.monotonic())
+            return run(**given)
+
+        self.migration_fn = begin
 
     def told(*, step: Any, **_: Any) -> None:
-        report(revisions=list(step.up_revision_ids) if step.is_upgrade else list(step.source_revision_ids))
+        revisions = step.up_revision_ids if step.is_upgrade else step.source_revision_ids
+        report(revisions=list(revisions), at=time.monotonic())
 
     def observed_configure(self: Any, *arguments: Any, **options: Any) -> Any:
         theirs = options.get("on_version_apply") or ()
@@ -131,6 +153,60 @@ def _observe(report: Callable[..., None]) -> None:
 
     environment.configure = observed_configure
     scripts.generate_revision = observed_generate
+    steps.__init__ = observed_step
+
+
+def _observe_blocks(report: Callable[..., None]) -> None:
+    """Report that a revision leaves its transaction, and lift the time-outs there: they leave INVALID indexes."""
+    context: Any = importlib.import_module("alembic.runtime.migration").MigrationContext
+    names = ("lock_timeout", "statement_timeout")
+    show = ", ".join(f"pg_catalog.current_setting('{name}')" for name in names)
+    block = context.autocommit_block
+
+    def set_all(connection: Any, values: Any) -> None:
+        pairs = ", ".join(
+            f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in zip(names, values, strict=True)
+        )
+        connection.exec_driver_sql(f"SELECT {pairs}")
+
+    @contextlib.contextmanager
+    def observed_block(self: Any) -> Iterator[None]:
+        report(outside=True)
+        with block(self):
+            if self.connection is None or self.connection.dialect.name != "postgresql":
+                yield
+                return
+            before = self.connection.exec_driver_sql(f"SELECT {show}").one()
+            set_all(self.connection, ("0", "0"))
+            try:
+                yield
+            finally:
+                with contextlib.suppress(Exception):  # a session that has ended tells so by itself
+                    set_all(self.connection, before)
+
+    context.autocommit_block = observed_block
+
+
+def _limit_sessions(limits: dict[str, int]) -> None:
+    """Set the time-outs in each session that is opened, and have the server end it soon after this process."""
+    event: Any = importlib.import_module("sqlalchemy.event")
+    engines: Any = importlib.import_module("sqlalchemy.engine").Engine
+    setting = "pg_catalog.set_config('{}', '{}', false)".format
+    look = setting("client_connection_check_interval", 1000)
+    settings = [setting(name, value) for name, value in limits.items()]
+    settings.append(f"CASE WHEN {_VERSION} >= 140000 THEN {look} END")
+    statement = f"SELECT {', '.join(settings)}"
+
+    def limit(connection: Any) -> None:
+        if connection.dialect.name != "postgresql":
+            return
+        # By the driver, so that for SQLAlchemy no transaction has begun.
+        session = connection.connection.dbapi_connection
+        with contextlib.closing(session.cursor()) as cursor:
+            cursor.execute(statement)
+        session.commit()
+
+    event.listen(engines, "engine_connect", limit)
 
 
 def _tell_facts(config: Any, report: Callable[..., None]) -> None:
@@ -151,8 +227,11 @@ def _tell_facts(config: Any, report: Callable[..., None]) -> None:
     report(script=revisions, heads=list(script.get_heads()))
 
     def look(current: Any, context: Any) -> list[Any]:
-        name = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar()
-        report(current=list(current), database=name)
+        name, started = context.connection.exec_driver_sql(
+            "SELECT pg_catalog.current_database(),"
+            " CAST(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) AS text)"
+        ).one()
+        report(current=list(current), database=name, started=started)
         return []
 
     with environment(config, script, fn=look, dont_mutate=True):

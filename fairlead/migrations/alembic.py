@@ -1,22 +1,24 @@
 """The Alembic engine: the acts of `Migrator` over a project's own Alembic, run in its own environment and folder."""
 
+import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from fairlead._output import redact
 from fairlead.exceptions import CommandError, MigrationError
 from fairlead.migrations._alembic_process import AlembicProcess, Ended, Line
+from fairlead.migrations._alembic_revisions import Revisions, Teller, read_revisions
+from fairlead.migrations.failures import describe_blockers
 from fairlead.migrations.files import Migration
 from fairlead.migrations.lock import hold_lock
-from fairlead.migrations.runner import Progress, Step
+from fairlead.migrations.runner import Progress
 from fairlead.migrations.table import Status
 from fairlead.migrations.url import connect, normalise_url
 
@@ -26,43 +28,17 @@ _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 #: What every driver calls the error of a lock that was not free in time.
 _NO_LOCK: Final = "LockNotAvailable"
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    migrations: tuple[Migration, ...]
-    parents: Mapping[str, tuple[str, ...]]
-    heads: tuple[str, ...]
-    current: tuple[str, ...]
-
-    def line_of(self, revisions: Sequence[str]) -> set[str]:
-        """Return the revisions and all that they rest on."""
-        found: set[str] = set()
-        waiting = list(revisions)
-        while waiting:
-            revision = waiting.pop()
-            if revision not in found:
-                found.add(revision)
-                waiting += self.parents.get(revision, ())
-        return found
-
-    def find(self, name: str) -> Migration:
-        """Find a revision by its id, the beginning of one, or its label."""
-        fits = [m for m in self.migrations if name in {m.version, m.label}]
-        fits = fits or [m for m in self.migrations if name and m.version.startswith(name)]
-        if len(fits) == 1:
-            return fits[0]
-        why = f"{len(fits)} revisions begin with {name}" if fits else f"there is no revision {name}"
-        raise MigrationError(why, hint="list them with: invoke migrations.status")
+#: What SQLAlchemy adds to each error.
+_BACKGROUND: Final = re.compile(r"\n\(Background on this error at: \S+\)")
 
 
 class AlembicEngine:
     """A project's Alembic and the database at `url`, which its env.py is given in `url_env` and `sqlalchemy.url`.
 
     `directory` holds alembic.ini, and `python` is the interpreter that has the project's Alembic. `heads` and `check`
-    are `off`, `warning` or `error`. The times are in seconds. `lock_timeout` reaches the session through PGOPTIONS,
-    which every driver on libpq heeds, and asyncpg does not. `on_output` is told what Alembic printed, redacted. Within
-    a `with` block all commands run in one process of the project's.
+    are `off`, `warning` or `error`. The times are in seconds; the time-outs are set in each session that SQLAlchemy
+    opens, and not for what runs in an `autocommit_block`. `on_output` is told what Alembic printed, redacted. Within a
+    `with` block all commands run in one process of the project's.
     """
 
     def __init__(
@@ -76,6 +52,7 @@ class AlembicEngine:
         check: str = "warning",
         lock_wait: float = 30.0,
         lock_timeout: float | None = 2.0,
+        statement_timeout: float | None = None,
         lock_retry: float = 60.0,
         on_output: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -88,6 +65,7 @@ class AlembicEngine:
         self._check = check
         self._lock_wait = lock_wait
         self._lock_timeout = lock_timeout
+        self._statement_timeout = statement_timeout
         self._lock_retry = lock_retry
         self._sleep = sleep
         self._on_output = on_output
@@ -111,8 +89,8 @@ class AlembicEngine:
     def apply(self, *, to: str | None = None, on_progress: Progress | None = None) -> tuple[Migration, ...]:
         """Apply what is pending, up to and with revision `to`, in one run of Alembic; return what was applied.
 
-        `on_progress` is told of each revision when it is done, and of a lock that was not free, after which Alembic
-        runs again. Raises `MigrationError` for several heads where they are an error, for a
+        `on_progress` is told of each revision when it begins and when it is done, and of a lock that was not free,
+        after which Alembic runs again. Raises `MigrationError` for several heads where they are an error, for a
         revision of the database that has no file, and when a revision fails: what stays is as env.py has its
         transactions, and status tells.
         """
@@ -136,9 +114,7 @@ class AlembicEngine:
             facts = self._facts()
             planned = self._plan_revert(facts, steps, to)
             if planned:
-                below = facts.parents[planned[-1].version]
-                target = facts.find(to).version if to and to != "0" else (below[0] if below and to != "0" else "base")
-                self._perform("revert", ["downgrade", target], planned, on_progress)
+                self._perform("revert", ["downgrade", facts.below(planned, to)], planned, on_progress)
         return planned
 
     def baseline(self, version: str) -> tuple[Migration, ...]:
@@ -165,21 +141,20 @@ class AlembicEngine:
         found = []
         with self._started():
             facts = self._facts()
-            code, said = self._check_models() if self._check != "off" else (0, "")
+            # What is pending is no difference between models and database: Alembic itself refuses to look.
+            looks = self._check != "off" and not facts.pending(None)
+            code, said = self._check_models() if looks else (0, "")
         if len(facts.heads) > 1 and self._heads != "off":
             found.append(self._refuse_heads(facts))
-        if self._check != "off":
-            if code != 0 and "does not provide a MetaData object" in said:
-                found.append("alembic check was not run: target_metadata of env.py is None")
-            elif code != 0 and self._check == "error":
-                raise MigrationError(
-                    f"alembic check failed: {said}", hint="make a revision: invoke migrations.new SLUG"
-                )
-            elif code != 0:
-                found.append(f"alembic check failed: {said}")
+        if code != 0 and "does not provide a MetaData object" in said:
+            found.append("alembic check was not run: target_metadata of env.py is None")
+        elif code != 0 and self._check == "error":
+            raise MigrationError(f"alembic check failed: {said}", hint="make a revision: invoke migrations.new SLUG")
+        elif code != 0:
+            found.append(f"alembic check failed: {said}")
         return tuple(found)
 
-    def _refuse_heads(self, facts: _Facts) -> str:
+    def _refuse_heads(self, facts: Revisions) -> str:
         told = f"there are {len(facts.heads)} heads: {', '.join(facts.heads)}"
         if self._heads == "error":
             raise MigrationError(told, hint="merge them with: alembic merge heads")
@@ -190,35 +165,17 @@ class AlembicEngine:
         failed = [line for line in done.output.splitlines() if "FAILED:" in line]
         return done.code, redact(failed[-1].partition("FAILED:")[2].strip() if failed else _last_lines(done))
 
-    def _plan(self, facts: _Facts, to: str | None) -> tuple[Migration, ...]:
+    def _plan(self, facts: Revisions, to: str | None) -> tuple[Migration, ...]:
         self._refuse_missing(facts)
         if len(facts.heads) > 1 and self._heads == "error":
             self._refuse_heads(facts)
-        wanted = facts.line_of([facts.find(to).version] if to else facts.heads) - facts.line_of(facts.current)
-        return tuple(m for m in facts.migrations if m.version in wanted)
+        return facts.pending(to)
 
-    def _plan_revert(self, facts: _Facts, steps: int | None, to: str | None) -> tuple[Migration, ...]:
+    def _plan_revert(self, facts: Revisions, steps: int | None, to: str | None) -> tuple[Migration, ...]:
         self._refuse_missing(facts)
-        applied = facts.line_of(facts.current)
-        newest_first = [m for m in reversed(facts.migrations) if m.version in applied]
-        if to is None:
-            count = 1 if steps is None else steps
-            if count < 0 or len(facts.current) > 1 or _branches(facts, newest_first[:count]):
-                raise MigrationError(
-                    "steps are counted on one line of revisions only", hint="say how far instead: --to REVISION"
-                )
-            planned = newest_first[:count]
-        elif to == "0":
-            planned = newest_first
-        else:
-            target = facts.find(to).version
-            planned = [m for m in newest_first if m.version != target and target in facts.line_of([m.version])]
-        stuck = [m.label for m in planned if m.down_file is None]
-        if stuck:
-            raise MigrationError(f"{', '.join(stuck)} cannot be undone: nothing was changed", hint="write downgrade()")
-        return tuple(planned)
+        return facts.above(steps, to)
 
-    def _refuse_missing(self, facts: _Facts) -> None:
+    def _refuse_missing(self, facts: Revisions) -> None:
         if unknown := [revision for revision in facts.current if revision not in facts.parents]:
             raise MigrationError(
                 f"the database has revision {', '.join(unknown)}, which no file in {self._directory} makes",
@@ -233,42 +190,61 @@ class AlembicEngine:
         on_progress: Progress | None,
     ) -> None:
         began, pause = time.monotonic(), _FIRST_PAUSE
+        teller = Teller(action, planned, on_progress)
         while True:
-            teller = _Teller(action, planned, on_progress)
             done = self._run(command, check=False, on_line=teller.hear)
             if done.code == 0:
-                return
-            failed = next((m for m in planned if m.version not in teller.ran), None)
-            if failed is None or _NO_LOCK not in done.output or time.monotonic() + pause - began > self._lock_retry:
-                at_work = failed and (done.report or failed.file.name in done.output)
-                where = f"{failed.label} ({failed.file}) fails" if failed and at_work else f"alembic {command[0]} fails"
-                raise MigrationError(
-                    f"{where}:\n{_last_lines(done)}", hint="mend it; invoke migrations.status tells what stays applied"
-                )
-            teller.tell("waiting", failed, pause)
+                break
+            again = teller.running is not None and not teller.outside and _NO_LOCK in done.output
+            if not again or time.monotonic() + pause - began > self._lock_retry:
+                raise self._failed(command, teller, done)
+            teller.wait(pause)
             self._sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+        if missed := [m.label for m in planned if m.version not in teller.ran]:
+            raise MigrationError(
+                f"alembic {command[0]} ended well, and did not run {', '.join(missed)}:\n{_last_lines(done)}",
+                hint="see why env.py runs no migrations for this command",
+            )
 
-    def _facts(self) -> _Facts:
+    def _failed(self, command: Sequence[str], teller: Teller, done: Ended) -> MigrationError:
+        failed = teller.running
+        hint = "mend it; invoke migrations.status tells what stays applied"
+        lines = [f"alembic {command[0]} fails:", _last_lines(done)]
+        if failed:
+            told = next((line for line in done.report if "failed" in line), None)
+            places = [f":{line}" for file, line in (told or {}).get("frames", ()) if file == failed.file.name]
+            lines[0] = f"{failed.label} ({failed.file}{places[-1] if places else ''}) fails:"
+            if told is not None and places:
+                lines[1] = redact(_BACKGROUND.sub("", told["failed"]).rstrip())
+        if failed and teller.outside:
+            lines.append("  it ran outside a transaction: what it did before this is kept, and would run again")
+        if failed and _NO_LOCK in done.output:
+            with connect(self._url) as connection:
+                blockers = describe_blockers(connection, failed.file.read_text("utf-8"), [])
+            lines.append(f"  a lock was not free within {self._lock_timeout or 0:g} s: {blockers}")
+            hint = "end that session's transaction, or run this again when it is done"
+        return MigrationError("\n".join(lines), hint=hint)
+
+    def _facts(self) -> Revisions:
         report = self._run(["facts"]).report
         script = next(line for line in report if "script" in line)
         found = next((line for line in report if "database" in line), None)
         if found is None:
             raise MigrationError("env.py ran no migrations", hint="it should call context.run_migrations()")
         with connect(self._url) as connection:
-            ours = connection.info.dbname
-        if found["database"] != ours:
-            raise MigrationError(
-                f"env.py connects to the database {found['database']} instead of {ours}: nothing was changed",
-                hint=f"have it read {self._url_env} or sqlalchemy.url, or set alembic-url-env to what it reads",
-            )
-        revisions = script["script"]
-        return _Facts(
-            tuple(_migration(each) for each in revisions),
-            {each["revision"]: tuple(each["down"]) for each in revisions},
-            tuple(script["heads"]),
-            tuple(found["current"]),
-        )
+            ours = connection.execute(
+                "SELECT pg_catalog.current_database(),"
+                " CAST(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) AS text)"
+            ).fetchone()
+        hint = f"have it read {self._url_env} or sqlalchemy.url, or set alembic-url-env to what it reads"
+        if ours is not None and found["database"] != ours[0]:
+            told = f"env.py connects to the database {found['database']} instead of {ours[0]}: nothing was changed"
+            raise MigrationError(told, hint=hint)
+        if ours is not None and found["started"] != ours[1]:
+            told = f"env.py connects to a database {ours[0]} on another server: nothing was changed"
+            raise MigrationError(told, hint=hint)
+        return read_revisions(script, found["current"])
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -333,12 +309,14 @@ class AlembicEngine:
         address = address.replace("://", f"{named[1] if named else ''}://", 1)
         environment["FAIRLEAD_ALEMBIC_URL"] = environment[self._url_env] = address
         environment["FAIRLEAD_ALEMBIC_URL_ENV"] = self._url_env
-        if self._lock_timeout is not None:
-            options = f"-c lock_timeout={round(self._lock_timeout * 1000)}"
-            environment["PGOPTIONS"] = f"{environment.get('PGOPTIONS', '')} {options}".strip()
+        limits = {"lock_timeout": self._lock_timeout, "statement_timeout": self._statement_timeout}
+        environment["FAIRLEAD_ALEMBIC_LIMITS"] = json.dumps(
+            {name: max(round(seconds * 1000), 1) for name, seconds in limits.items() if seconds is not None}
+        )
+        environment["FAIRLEAD_ALEMBIC_PARENT"] = str(os.getpid())
         return environment
 
-    def _refuse_unusable(self, report: Sequence[Mapping[str, Any]]) -> None:
+    def _refuse_unusable(self, report: Sequence[Line]) -> None:
         for line in report:
             if "unusable" in line:
                 raise MigrationError(
@@ -350,45 +328,6 @@ class AlembicEngine:
                     f"alembic {line['too_old']} is too old: 1.20 or newer is needed",
                     hint=f"{self._python} -m pip install 'alembic>=1.20'",
                 )
-
-
-class _Teller:
-    """Tells of each revision of one run of Alembic when its report has it."""
-
-    def __init__(
-        self, action: Literal["apply", "revert"], planned: Sequence[Migration], on_progress: Progress | None
-    ) -> None:
-        self.ran: set[str] = set()
-        self._action = action
-        self._places = {migration.version: place for place, migration in enumerate(planned, 1)}
-        self._planned = planned
-        self._on_progress = on_progress
-        self._last = time.monotonic()
-
-    def hear(self, line: Line) -> None:
-        for revision in line.get("revisions", ()):
-            self.ran.add(revision)
-            if revision in self._places:
-                now = time.monotonic()
-                self.tell("done", self._planned[self._places[revision] - 1], now - self._last)
-                self._last = now
-
-    def tell(self, kind: Literal["waiting", "done"], migration: Migration, seconds: float) -> None:
-        if self._on_progress is not None:
-            place = self._places[migration.version]
-            self._on_progress(Step(kind, self._action, migration, place, len(self._planned), seconds))
-
-
-def _migration(revision: Mapping[str, Any]) -> Migration:
-    file = Path(revision["path"])
-    name = re.sub(r"[^a-z0-9]+", "_", (revision["doc"] or "").lower()).strip("_")
-    return Migration(
-        revision["revision"], name, file, sql="", checksum="", down_file=file if revision["reversible"] else None
-    )
-
-
-def _branches(facts: _Facts, planned: Sequence[Migration]) -> bool:
-    return any(len(facts.parents[m.version]) > 1 for m in planned)
 
 
 def _last_lines(done: Ended) -> str:

@@ -65,6 +65,9 @@ def open_engine(settings: "MigrationsConfig", url: str, *, options: Options | No
     if settings.engine == "alembic":
         from fairlead.migrations.alembic import AlembicEngine
 
+        if options.create:
+            with connect(url, create=True):
+                pass
         with AlembicEngine(
             settings.directory,
             url,
@@ -74,6 +77,7 @@ def open_engine(settings: "MigrationsConfig", url: str, *, options: Options | No
             check=settings.alembic_check,
             lock_wait=options.lock_wait,
             lock_timeout=settings.lock_timeout,
+            statement_timeout=settings.statement_timeout,
         ) as engine:
             yield engine
         return

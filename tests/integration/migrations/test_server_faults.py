@@ -1,8 +1,10 @@
-"""Servers that fail while they are migrated: a standby, a full disk, a connection that ends at the very COMMIT."""
+"""Servers that fail while they are migrated: a standby, a full disk, a restart, a connection lost at the COMMIT."""
 
 import contextlib
+import os
 import resource
 import select
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +15,9 @@ import psycopg
 import pytest
 
 from fairlead import postgres
+from fairlead._polling import wait_until
 from fairlead.exceptions import MigrationError
-from fairlead.migrations import Migrator, connect, load_migrations
+from fairlead.migrations import Migrator, Step, connect, load_migrations
 
 FILES = {"001_first": "CREATE TABLE first (id int);", "002_second": "CREATE TABLE second (id int);"}
 BIG = "CREATE TABLE second AS SELECT repeat(md5(n::text), 30) AS text FROM generate_series(1, 10000) n;"
@@ -51,6 +54,52 @@ def test_a_standby_is_told_apart_and_left_alone(tmp_path: Path, folder: Path) ->
             apply(server.url(), folder)
         assert "primary" in str(refused.value.hint)
         assert tables(server.url()) == set()
+
+
+def crash(server: postgres.Server) -> None:
+    """End a server as a power cut does: without a checkpoint, so that the next one recovers."""
+    os.kill(server.pid, signal.SIGQUIT)
+    wait_until(lambda _left: not server.alive() or None, timeout=10, interval=0.01, what="the end of the server")
+
+
+@pytest.mark.parametrize("end", [crash, postgres.Server.stop], ids=["crashed", "stopped"])
+def test_a_server_that_is_back_before_the_next_file_is_sent_is_not_gone_on_with(
+    tmp_path: Path, folder: Path, end: Callable[[postgres.Server], None]
+) -> None:
+    with contextlib.ExitStack() as servers:
+        server = servers.enter_context(postgres.Server.start(tmp_path / "server", durable=True))
+        again: list[postgres.Server] = []
+
+        def restart(step: Step) -> None:
+            if (step.kind, step.migration.version) == ("started", "002"):
+                end(server)
+                server.stop()
+                again.append(servers.enter_context(postgres.Server.start(tmp_path / "server", durable=True)))
+
+        with connect(server.url()) as connection, pytest.raises(MigrationError, match=r"the lock|was lost") as lost:
+            Migrator(connection, load_migrations(folder)).apply(on_progress=restart)
+        assert "run this again" in str(lost.value.hint)
+        assert tables(again[0].url()) == {"first", "schema_migrations"}
+        assert apply(again[0].url(), folder) == ["002"]
+
+
+def test_a_connection_lost_after_the_work_outside_a_transaction_is_found_and_resolved(
+    fresh_database_url: str, folder: Path
+) -> None:
+    text = "-- fairlead: no-transaction\nCREATE INDEX CONCURRENTLY here ON first (id);\n"
+    (folder / "002_second.sql").write_text(text, "utf-8")
+    done = b"CREATE INDEX\0"
+    with relayed(fresh_database_url, lambda data, from_server: from_server and done in data) as address:
+        with pytest.raises(MigrationError, match="002_second") as lost:
+            apply(address, folder)
+        assert "recorded as interrupted" in lost.value.message
+        assert "migrations.resolve 002" in str(lost.value.hint)
+    with pytest.raises(MigrationError, match=r"002.*interrupted"):
+        apply(fresh_database_url, folder)
+    with connect(fresh_database_url) as connection:
+        migrator = Migrator(connection, load_migrations(folder))
+        assert migrator.resolve("002", "applied") == ()
+        assert migrator.apply() == ()
 
 
 def shown(address: str, query: str) -> object:
