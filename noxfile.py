@@ -41,7 +41,17 @@ ON_GITHUB = "GITHUB_ACTIONS" in os.environ
 
 #: What the toolkit and the backend need to run, exactly as it is locked for people and for releases.
 RUNTIME = ("-r", "requirements.txt", "-r", "backend/requirements.txt")
-TEST_TOOLS = ("alembic", "bandit", "coverage", "pip-audit", "pytest", "pytest-xdist", "pyyaml", "sp-repo-review")
+TEST_TOOLS = (
+    "alembic",
+    "asyncpg",
+    "bandit",
+    "coverage",
+    "pip-audit",
+    "pytest",
+    "pytest-xdist",
+    "pyyaml",
+    "sp-repo-review",
+)
 
 #: Names this run of nox, also to the processes that `nox -j` starts: no gate takes another run's data as proof.
 RUN = os.environ.setdefault("GATES_RUN", f"{time.time_ns():x}-{os.getpid()}")
