@@ -23,7 +23,10 @@ FILE = "history.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One act or gate run: what, where, by whom, how long (in seconds), and how it ended."""
+    """One act or gate run: what, where, by whom, how long (in seconds), and how it ended.
+
+    `backup` is what a deploy made first: its file, its size in bytes, and the newest migration in it.
+    """
 
     name: str
     verdict: str
@@ -35,7 +38,7 @@ class Event:
     actor: str | None = None
     duration: float | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
-    backup: str | None = None
+    backup: Mapping[str, str | int] | None = None
     detail: str | None = None
     at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 

@@ -8,14 +8,15 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fairlead._output import redact
+from fairlead._output import redact, size
 from fairlead._polling import wait_until
 from fairlead.bundle import Bundle
 from fairlead.config import Config, EnvironmentConfig
+from fairlead.deploy.backup import Backup, Keeper
 from fairlead.deploy.lock import hold_lock
 from fairlead.deploy.preflight import plan
 from fairlead.deploy.releases import Release, find_serving, next_number
@@ -61,13 +62,17 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a deploy ended well: the release that serves, whether it is new, and the seconds that each step took."""
+    """How a deploy ended well: the release that serves, whether it is new, and the seconds that each step took.
+
+    `backup` is the one that was made first, where one was asked for.
+    """
 
     release: Release
     url: str
     changed: bool
     steps: dict[str, float]
     seconds: float
+    backup: Backup | None = None
 
 
 @dataclass(slots=True)
@@ -100,19 +105,19 @@ def deploy(
     *,
     open_target: Callable[[], contextlib.AbstractContextManager[Target]],
     reporter: Reporter,
-    back_up: Callable[[], Path] | None = None,
+    back_up: Callable[[], Backup] | None = None,
     approved: bool = False,
     from_dirty: bool = False,
 ) -> Outcome:
     """Deploy the tree at `config.root` to `environment` and verify it.
 
     `open_target` gives the platform, started if it is one that Fairlead starts. `back_up` backs up the environment's
-    database before anything is sent, and returns the file; where it fails, nothing is sent. Raises `PreflightError`,
+    database before anything is sent; where it fails, nothing is sent. Raises `PreflightError`,
     `ApprovalError` and `LockedError` before anything was changed, `PlatformError` when the platform cannot be used,
     `DeployError` when the earlier release serves, and `UnsafeDeployError` when nothing vouches for that.
     """
     clock = _Clock(reporter)
-    keeper = _Keeper(back_up)
+    keeper = Keeper(back_up)
     with clock.step("preflight") as detail:
         made, problems = plan(config, environment, from_dirty=from_dirty, backup=back_up is not None)
         if problems:
@@ -137,33 +142,17 @@ def deploy(
     return outcome
 
 
-@dataclass(slots=True)
-class _Keeper:
-    """Makes the backup that a deploy asks for, and remembers its file."""
-
-    back_up: Callable[[], Path] | None
-    file: Path | None = None
-
-    def keep(self, clock: _Clock) -> None:
-        if self.back_up is None:
-            return
-        with clock.step("backup") as detail:
-            try:
-                self.file = self.back_up()
-            except Error as error:
-                message = f"no backup could be made, and nothing was sent: {error.message}"
-                raise PreflightError(message, hint=error.hint) from error
-            detail.append(str(self.file))
-
-
-def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock, keeper: _Keeper) -> Outcome:
+def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock, keeper: Keeper) -> Outcome:
     known = target.deployments()
     serving = find_serving(known)
     before = _look(config, target, confirmations=1, timeout=2.0)
     if serving is not None and serving.digest == made.digest == before.digest and before.verdict is Verdict.HEALTHY:
         return Outcome(serving, target.public_url, False, clock.steps, clock.seconds)
     release = Release(next_number(known), made.digest, made.info.version, made.info.revision)
-    keeper.keep(clock)
+    if keeper.back_up is not None:
+        with clock.step("backup") as detail:
+            if kept := keeper.keep():
+                detail.append(f"{kept.file} ({size(kept.size)}, migration {kept.migration or 'none'})")
     with clock.step("upload") as detail:
         deployment_id = _upload(target, made, release, clock.reporter, detail)
     try:
@@ -184,13 +173,13 @@ def _deploy_to(config: Config, target: Target, made: Bundle, clock: _Clock, keep
     deployed = Release(
         release.number, release.digest, release.version, release.revision, deployment_id, str(ended.status)
     )
-    return Outcome(deployed, target.public_url, True, clock.steps, clock.seconds)
+    return Outcome(deployed, target.public_url, True, clock.steps, clock.seconds, keeper.made)
 
 
 def _upload(target: Target, made: Bundle, release: Release, reporter: Reporter, detail: list[str]) -> str:
     with tempfile.TemporaryDirectory(prefix="fairlead-") as folder:
         archive = Path(folder, "bundle.tar.gz")
-        size = made.write(archive)
+        written = made.write(archive)
         answer = target.client.upload(
             archive,
             project_id=target.project_id,
@@ -199,7 +188,7 @@ def _upload(target: Target, made: Bundle, release: Release, reporter: Reporter, 
             message=release.to_message(),
             on_progress=reporter.uploaded,
         )
-    detail.append(f"{size / 1000:.0f} kB, release {release.number}, {made.digest[:19]}…")
+    detail.append(f"{written / 1000:.0f} kB, release {release.number}, {made.digest[:19]}…")
     return answer.deployment_id
 
 
@@ -295,7 +284,7 @@ def _record(
     environment: EnvironmentConfig,
     made: Bundle,
     clock: _Clock,
-    keeper: _Keeper,
+    keeper: Keeper,
     *,
     outcome: Outcome | None = None,
     error: BaseException | None = None,
@@ -316,7 +305,7 @@ def _record(
             actor=made.info.actor,
             duration=clock.seconds,
             steps=clock.steps,
-            backup=str(keeper.file) if keeper.file else None,
+            backup=asdict(keeper.made) if keeper.made else None,
             detail=redact(str(error)) if error is not None else None,
         )
     )

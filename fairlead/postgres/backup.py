@@ -33,7 +33,7 @@ _LOCK_WAIT: Final = "--lock-wait-timeout=60s"
 _PART: Final = ".part-"
 _TOLD_EVERY: Final = 0.5
 
-#: Told again and again while a program runs: the bytes that there are by now.
+#: Told again and again while a backup or a restore is under way: the bytes that there are by now.
 Progress = Callable[[int], None]
 
 
@@ -57,6 +57,8 @@ def back_up(address: str, target: Path, *, on_progress: Progress | None = None) 
 
     Raises `PlatformError` where the server or the folder cannot be used, `CommandError` when pg_dump fails.
     """
+    if target.exists():
+        raise PlatformError(f"there is {target} already", hint="choose another name with --output, or remove it")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with connected(address) as connection, _workspace(target.parent) as part:
@@ -67,15 +69,7 @@ def back_up(address: str, target: Path, *, on_progress: Progress | None = None) 
             options = ["--format=custom", f"--snapshot={snapshot}", f"--file={draft}", _LOCK_WAIT]
             with told(lambda: draft.stat().st_size, on_progress):
                 run_program("pg_dump", options, address)
-            manifest = Manifest(
-                database=connection.info.dbname,
-                server_version=str(_value(connection, "SHOW server_version")),
-                migration=newest_migration(connection),
-                rows=count_rows(connection),
-                sha256=checksum(draft),
-                size=draft.stat().st_size,
-                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+                manifest = _describe(connection, draft)
             beside = part / "manifest"
             beside.write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
             for file in (draft, beside):
@@ -90,6 +84,19 @@ def back_up(address: str, target: Path, *, on_progress: Progress | None = None) 
             f"{target} cannot be written: {error.strerror}", hint="free space, or use --output"
         ) from None
     return manifest
+
+
+def _describe(connection: "Connection[tuple[Any, ...]]", draft: Path) -> Manifest:
+    """Say what the dump `draft` holds, as the transaction of `connection` sees it."""
+    return Manifest(
+        database=connection.info.dbname,
+        server_version=str(_value(connection, "SHOW server_version")),
+        migration=newest_migration(connection),
+        rows=count_rows(connection),
+        sha256=checksum(draft),
+        size=draft.stat().st_size,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 @contextlib.contextmanager

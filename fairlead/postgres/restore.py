@@ -7,6 +7,7 @@ odd limit of connections, which is set in the very statement that makes it so, a
 
 import contextlib
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,11 +27,13 @@ from fairlead.postgres.backup import (
 if TYPE_CHECKING:
     from psycopg import Connection
 
-#: The advisory lock of whoever restores on a server: chosen once, the same in every release.
-_LOCK_KEY: Final = 0x0FA1_21EA_D0DB_0003
+#: The advisory lock of whoever restores a database, with a hash of its name: chosen once, the same in every release.
+_LOCK_KEY: Final = 0x0FA1_0003
 #: The limit of connections of a database that is nobody's: not finished yet, or replaced already.
 _NOBODYS: Final = 7346
-_NAMES: Final = "_(restore|before)_[0-9a-f]{8}$"
+_NAMES: Final = "^_(restore|before)_[0-9a-f]{8}$"
+#: How many of the 63 bytes that PostgreSQL keeps of a name are the old database's in those of the ones beside it.
+_STEM: Final = 40
 _ATTEMPTS: Final = 5
 
 
@@ -41,13 +44,14 @@ def restore(
     replace: str | None = None,
     keep_old: bool = False,
     on_progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Restore `dump` in place of the database at `address` (as libpq reads it).
 
-    A database that holds tables is replaced only when `replace` is its name. With `keep_old` it stays, as
-    `NAME_before_…`. `on_progress` is told the size of the new database so far, in bytes, from a thread of its own.
-
-    Raises `PlatformError` with the old database as it was, `CommandError` when pg_restore fails.
+    A database that holds anything is replaced only when `replace` is its name. With `keep_old` it stays, as
+    `NAME_before_…`. `on_progress` is told the size of the new database so far, in bytes, from a thread of its own;
+    `on_note` which database could not be dropped, and why. Raises `PlatformError` with the old database as it was,
+    `CommandError` when pg_restore fails.
     """
     from psycopg.conninfo import make_conninfo
 
@@ -55,48 +59,80 @@ def restore(
     with connected(address) as connection:
         name = connection.info.dbname
         _refuse_filled(connection, name, replace)
-    with connected(make_conninfo(address, dbname="postgres")) as server:
-        _lock(server)
-        _sweep(server)
-        token = uuid.uuid4().hex[:8]
-        draft, old = f"{name[:40]}_restore_{token}", f"{name[:40]}_before_{token}"
+    maintenance = make_conninfo(address, dbname="postgres")
+    with connected(maintenance) as server:
+        stem, token = name.encode()[:_STEM].decode(errors="ignore"), uuid.uuid4().hex[:8]
+        _lock(server, stem)
+        _sweep(server, stem, on_note)
+        draft, old = f"{stem}_restore_{token}", f"{stem}_before_{token}"
         try:
             limit = _create_like(server, name, draft)
-            options = ["--exit-on-error", "--single-transaction", str(dump)]
-            with told(partial(_size, make_conninfo(address, dbname="postgres"), draft), on_progress):
-                run_program("pg_restore", options, make_conninfo(address, dbname=draft))
-            _verify(make_conninfo(address, dbname=draft), manifest)
+            with told(partial(_size, maintenance, draft), on_progress):
+                _fill(make_conninfo(address, dbname=draft), dump, manifest)
             _swap(server, name, draft, old, limits=(limit, limit if keep_old else _NOBODYS))
         except BaseException:
             with contextlib.suppress(Exception):
                 _drop(server, draft)
             raise
         if not keep_old:
-            _drop(server, old)
+            _drop_or_tell(server, old, on_note)
     return manifest
 
 
 def _refuse_filled(connection: "Connection[tuple[Any, ...]]", name: str, replace: str | None) -> None:
     if replace is not None and replace != name:
         raise PlatformError(f"the database is called {name}, not {replace}", hint="nothing was changed")
-    if replace is None and (tables := count_rows(connection)):
+    if replace is None and (held := _name_contents(connection)):
         raise PlatformError(
-            f"the database {name} is not empty: it has {len(tables)} tables",
+            f"the database {name} is not empty: it holds {held}",
             hint="pass --replace, and its name when asked, to put the backup in its place",
         )
 
 
-def _lock(server: "Connection[tuple[Any, ...]]") -> None:
-    row = server.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK_KEY]).fetchone()
+def _name_contents(connection: "Connection[tuple[Any, ...]]") -> str:
+    """Name what a database holds besides what PostgreSQL and extensions put there, or return nothing."""
+    found = connection.execute(
+        "WITH own AS (SELECT oid FROM pg_namespace WHERE nspname <> 'information_schema'"
+        " AND NOT starts_with(nspname, 'pg_')),"
+        " of_extension AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),"
+        " kinds(kind, word) AS (VALUES ('r', 'tables'), ('p', 'tables'), ('f', 'tables'), ('v', 'views'),"
+        " ('m', 'views'), ('S', 'sequences')),"
+        " things AS (SELECT word FROM pg_class c JOIN kinds ON kind = relkind::text JOIN own ON own.oid = relnamespace"
+        " WHERE ('pg_class'::regclass, c.oid) NOT IN (TABLE of_extension)"
+        " UNION ALL SELECT 'functions' FROM pg_proc p JOIN own ON own.oid = pronamespace"
+        " WHERE ('pg_proc'::regclass, p.oid) NOT IN (TABLE of_extension)"
+        " UNION ALL SELECT 'large objects' FROM pg_largeobject_metadata)"
+        " SELECT word, count(*) FROM things GROUP BY word ORDER BY word"
+    ).fetchall()
+    return ", ".join(f"{count} {word[:-1] if count == 1 else word}" for word, count in found)
+
+
+def _lock(server: "Connection[tuple[Any, ...]]", stem: str) -> None:
+    row = server.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_LOCK_KEY, stem]).fetchone()
     if row is None or not row[0]:
-        raise PlatformError("another restore is running on this server", hint="wait for it, and run this again")
+        raise PlatformError("another restore of this database is running", hint="wait for it, and run this again")
 
 
-def _sweep(server: "Connection[tuple[Any, ...]]") -> None:
-    """Drop what restores that were killed left behind; only for the holder of the lock."""
-    query = "SELECT datname FROM pg_database WHERE datname ~ %s AND datconnlimit = %s"
-    for (name,) in server.execute(query, [_NAMES, _NOBODYS]).fetchall():
+def _sweep(server: "Connection[tuple[Any, ...]]", stem: str, on_note: Callable[[str], None] | None) -> None:
+    """Drop what restores of this database that were killed left behind; only for the holder of the lock."""
+    query = (
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %(stem)s)"
+        " AND substr(datname, length(%(stem)s) + 1) ~ %(names)s AND datconnlimit = %(nobodys)s"
+    )
+    for (name,) in server.execute(query, {"stem": stem, "names": _NAMES, "nobodys": _NOBODYS}).fetchall():
+        _drop_or_tell(server, name, on_note)
+
+
+def _drop_or_tell(server: "Connection[tuple[Any, ...]]", name: str, on_note: Callable[[str], None] | None) -> None:
+    """Drop a database that is nobody's; where the server refuses that, it stays, and no restore fails for it."""
+    import psycopg
+
+    try:
         _drop(server, name)
+    except psycopg.Error as error:
+        if on_note is not None:
+            why = str(error).strip().partition("\n")[0]
+            on_note(f"the database {name} is not needed any more and could not be dropped: {why}")
 
 
 def _size(address: str, name: str) -> int:
@@ -114,7 +150,8 @@ def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -
 
     row = server.execute(
         "SELECT pg_encoding_to_char(encoding), datcollate, datctype, CASE datlocprovider WHEN 'c' THEN 'libc'"
-        " WHEN 'i' THEN 'icu' ELSE 'builtin' END, to_jsonb(d) ->> 'datlocale', pg_get_userbyid(datdba),"
+        " WHEN 'i' THEN 'icu' ELSE 'builtin' END, coalesce(to_jsonb(d) ->> 'datlocale',"
+        " to_jsonb(d) ->> 'daticulocale'), pg_get_userbyid(datdba),"
         " datconnlimit FROM pg_database d WHERE datname = %s",
         [name],
     ).fetchone()
@@ -130,12 +167,24 @@ def _create_like(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -
     try:
         server.execute(query)
     except errors.InsufficientPrivilege:
-        raise PlatformError(
-            f"the user {server.info.user} may not create databases, and a restore needs one beside the old",
-            hint=f"let its administrator run: ALTER ROLE {server.info.user} CREATEDB",
-        ) from None
+        raise _not_allowed(server, owner) from None
     _copy_settings(server, name, draft)
     return int(limit)
+
+
+def _not_allowed(server: "Connection[tuple[Any, ...]]", owner: str) -> PlatformError:
+    """Say what the user lacks who may not create a database of `owner`'s."""
+    user = server.info.user
+    row = server.execute("SELECT rolcreatedb FROM pg_roles WHERE rolname = current_user").fetchone()
+    if row is not None and row[0]:
+        return PlatformError(
+            f"the database belongs to {owner}, and the user {user} may not create one for that role",
+            hint=f"restore as {owner}, or let its administrator run: GRANT {owner} TO {user}",
+        )
+    return PlatformError(
+        f"the user {user} may not create databases, and a restore needs one beside the old",
+        hint=f"let its administrator run: ALTER ROLE {user} CREATEDB",
+    )
 
 
 def _copy_settings(server: "Connection[tuple[Any, ...]]", name: str, draft: str) -> None:
@@ -165,7 +214,9 @@ def _copy_settings(server: "Connection[tuple[Any, ...]]", name: str, draft: str)
         server.execute(sql.SQL(grant).format(sql.Identifier(draft)))
 
 
-def _verify(address: str, manifest: Manifest) -> None:
+def _fill(address: str, dump: Path, manifest: Manifest) -> None:
+    """Restore `dump` into the database at `address`, and compare what is there then with the manifest."""
+    run_program("pg_restore", ["--exit-on-error", "--single-transaction", str(dump)], address)
     with connected(address) as connection:
         found, migration = count_rows(connection), newest_migration(connection)
     if found != manifest.rows or migration != manifest.migration:

@@ -1,13 +1,15 @@
 """`db.*`: where an environment's database is, its backups, and back from one."""
 
+import contextlib
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from fairlead import _output
 from fairlead.tasks._act import act, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fairlead.config import Config, EnvironmentConfig
@@ -55,8 +57,7 @@ def backup(env: str = "local", output: str = "", json: bool = False) -> None:
     if json:
         _output.result_json({"file": str(target), **dataclasses.asdict(manifest)})
         return
-    rows = sum(manifest.rows.values())
-    _output.status("ok", f"{_output.size(manifest.size)}, {rows} rows in {len(manifest.rows)} tables")
+    _output.status("ok", f"{_output.size(manifest.size)}, {_count(manifest)}")
     _output.result(str(target))
 
 
@@ -72,6 +73,7 @@ def backup(env: str = "local", output: str = "", json: bool = False) -> None:
 )
 def restore(file: str, env: str = "local", replace: bool = False, name: str = "", keep_old: bool = False) -> None:
     """Restore a backup into a new database, which takes the old one's place when it is whole."""
+    from functools import partial
     from pathlib import Path
 
     from fairlead import config
@@ -82,10 +84,16 @@ def restore(file: str, env: str = "local", replace: bool = False, name: str = ""
     address = normalise_url(database_url(loaded, loaded.environment(env)))
     if replace and not name:
         name = ask(f"The database of {env} is replaced, and what was written since the backup is lost. Its name:")
-    manifest = restores.restore(
-        address, Path(file), replace=name if replace else None, keep_old=keep_old, on_progress=_progress("restored")
-    )
-    _output.result(f"restored {sum(manifest.rows.values())} rows in {len(manifest.rows)} tables of {manifest.made_at}")
+    with _progress("restored") as tell:
+        manifest = restores.restore(
+            address,
+            Path(file),
+            replace=name if replace else None,
+            keep_old=keep_old,
+            on_progress=tell,
+            on_note=partial(_output.status, "note"),
+        )
+    _output.result(f"restored {_count(manifest)} of {manifest.made_at}")
 
 
 def make_backup(
@@ -103,19 +111,36 @@ def make_backup(
             version = backups.newest_migration(connection) or "none"
         name = f"{loaded.name}-{environment.name}-{version}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
         target = loaded.state_dir / "backups" / name
-    return target, backups.back_up(address, target, on_progress=_progress("written"))
+    with _progress("written") as tell:
+        return target, backups.back_up(address, target, on_progress=tell)
 
 
-def _progress(word: str) -> "Callable[[int], None] | None":
-    """Return what shows the bytes so far in a line that is replaced; nothing does where no terminal is."""
+def _count(manifest: "Manifest") -> str:
+    rows, tables = sum(manifest.rows.values()), len(manifest.rows)
+    return f"{rows} {'row' if rows == 1 else 'rows'} in {tables} {'table' if tables == 1 else 'tables'}"
+
+
+@contextlib.contextmanager
+def _progress(word: str) -> "Iterator[Callable[[int], None] | None]":
+    """Give what shows the bytes so far and the time in one line, gone at the end; nothing where no terminal is."""
     if not sys.stderr.isatty():
-        return None
+        yield None
+        return
+    started, shown = time.monotonic(), 0
 
     def tell(count: int) -> None:
-        sys.stderr.write(f"· {_output.size(count)} {word}\r")
+        nonlocal shown
+        line = f"· {_output.size(count)} {word} in {_output.duration(time.monotonic() - started)}"
+        sys.stderr.write(line.ljust(shown) + "\r")
         sys.stderr.flush()
+        shown = max(shown, len(line))
 
-    return tell
+    try:
+        yield tell
+    finally:
+        if shown:
+            sys.stderr.write(" " * shown + "\r")
+            sys.stderr.flush()
 
 
 def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:

@@ -10,7 +10,7 @@ from fairlead.tasks._act import act, confirm
 
 if TYPE_CHECKING:
     from fairlead.config import Config, EnvironmentConfig
-    from fairlead.deploy import Outcome, Target
+    from fairlead.deploy import Backup, Outcome, Target
 
 _ENV = "the environment: local, staging, production …"
 _JSON = "print JSON for a program to read"
@@ -49,6 +49,7 @@ def build(output: str = "", json: bool = False) -> None:
         "dry": "print the plan; nothing is changed and nobody is asked",
         "auto-confirm": "say yes to every question",
         "backup": "back the database up first, also where the environment does not ask for it",
+        "no-backup": "do not, even where the environment asks for it",
         "from-dirty": "deploy a tree with uncommitted changes, marked so",
         "quiet": "do not show the platform's log",
         "json": _JSON,
@@ -59,22 +60,25 @@ def deploy(
     dry: bool = False,
     auto_confirm: bool = False,
     backup: bool = False,
+    no_backup: bool = False,
     from_dirty: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> None:
     """Deploy the tree: preflight, bundle, backup, upload, follow, verify, record."""
     from fairlead import config
+    from fairlead.exceptions import ConfigurationError
 
     loaded = config.load()
     environment = loaded.environment(env)
-    backup = backup or environment.backup
+    if backup and no_backup:
+        raise ConfigurationError("--backup and --no-backup contradict each other", hint="pass one of them, or neither")
+    backup = backup or (environment.backup and not no_backup)
     if dry:
         _show_plan(loaded, environment, backup=backup, from_dirty=from_dirty, json=json)
         return
     from fairlead import deploy as deploying
     from fairlead.tasks._reporting import TerminalReporter
-    from fairlead.tasks.db import make_backup
 
     if environment.approval:
         confirm(f"Deploy {loaded.name} to {environment.name}?", auto_confirm=auto_confirm)
@@ -83,7 +87,7 @@ def deploy(
         environment,
         open_target=lambda: open_target(loaded, environment),
         reporter=TerminalReporter(quiet=quiet),
-        back_up=(lambda: make_backup(loaded, environment)[0]) if backup else None,
+        back_up=(lambda: _back_up(loaded, environment)) if backup else None,
         approved=True,
         from_dirty=from_dirty,
     )
@@ -172,6 +176,14 @@ def open_target(
     return deploying.open_railway(loaded, environment)
 
 
+def _back_up(loaded: "Config", environment: "EnvironmentConfig") -> "Backup":
+    from fairlead.deploy import Backup
+    from fairlead.tasks.db import make_backup
+
+    file, manifest = make_backup(loaded, environment)
+    return Backup(str(file), manifest.size, manifest.migration)
+
+
 def _public_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
     from fairlead import localplatform
     from fairlead.exceptions import ConfigurationError, InconclusiveError
@@ -236,6 +248,8 @@ def _show_outcome(environment: "EnvironmentConfig", outcome: "Outcome", *, json:
     steps = "  ".join(f"{name} {_output.duration(seconds)}" for name, seconds in outcome.steps.items())
     _output.result(f"release {release.number} serves at {outcome.url}")
     _output.result(f"  version {release.version}, {release.digest}")
+    if outcome.backup is not None:
+        _output.result(f"  backup {outcome.backup.file}")
     _output.result(f"  {steps}  total {_output.duration(outcome.seconds)}")
     if environment.platform == "local":
         _output.result(f"next: curl {outcome.url}/api/health    invoke platform.logs    invoke platform.down")

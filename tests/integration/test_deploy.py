@@ -1,6 +1,7 @@
 """A deploy against a platform that keeps to a script, over real sockets: its exit code, and what still serves."""
 
 import contextlib
+import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from fairlead.deploy import rollout
 from fairlead.exceptions import (
     ApprovalError,
     AuthenticationError,
+    CommandError,
     DeployError,
     Error,
     LockedError,
@@ -352,13 +354,14 @@ def test_a_backup_is_made_before_anything_is_sent_and_is_in_the_history(
 ) -> None:
     reporter, sent_before = SilentReporter(), []
 
-    def back_up() -> Path:
+    def back_up() -> deploy.Backup:
         sent_before.append(len(platform.received))
-        return shop / "one.dump"
+        return deploy.Backup(str(shop / "one.dump"), 1234, "003")
 
-    run(reporter=reporter, back_up=back_up)
+    outcome = run(reporter=reporter, back_up=back_up)
     assert (reporter.steps[:4], sent_before) == (["preflight", "platform", "backup", "upload"], [0])
-    assert History(shop / ".fairlead").load()[-1].backup == str(shop / "one.dump")
+    assert outcome.backup == deploy.Backup(str(shop / "one.dump"), 1234, "003")
+    assert History(shop / ".fairlead").load()[-1].backup == dataclasses.asdict(outcome.backup)
     assert not run(back_up=back_up).changed
     assert sent_before == [0], "where nothing is deployed, nothing is backed up"
 
@@ -366,7 +369,7 @@ def test_a_backup_is_made_before_anything_is_sent_and_is_in_the_history(
 def test_without_the_backup_that_was_asked_for_nothing_is_sent(
     run: Deploy, platform: ScriptedPlatform, shop: Path
 ) -> None:
-    def back_up() -> Path:
+    def back_up() -> deploy.Backup:
         raise PlatformError("the disk is full", hint="free some space")
 
     with pytest.raises(PreflightError, match="nothing was sent: the disk is full") as refused:
@@ -374,6 +377,25 @@ def test_without_the_backup_that_was_asked_for_nothing_is_sent(
     assert (refused.value.exit_code, refused.value.hint, platform.received) == (17, "free some space", [])
     event = History(shop / ".fairlead").load()[-1]
     assert (event.verdict, event.backup) == ("failed", None)
+
+
+def test_what_pg_dump_said_is_told_where_a_deploy_is_refused_for_it(run: Deploy) -> None:
+    def back_up() -> deploy.Backup:
+        raise CommandError("pg_dump failed", output="pg_dump: error: query failed\n\npg_dump: detail: of table many\n")
+
+    with pytest.raises(PreflightError, match="pg_dump failed") as refused:
+        run(back_up=back_up)
+    assert refused.value.problems == ("pg_dump: error: query failed", "pg_dump: detail: of table many")
+
+
+def test_a_backup_is_in_the_history_also_of_a_deploy_that_fails_after_it(
+    run: Deploy, platform: ScriptedPlatform, shop: Path
+) -> None:
+    platform.script = ("BUILDING", "FAILED")
+    with pytest.raises(DeployError):
+        run(back_up=lambda: deploy.Backup("one.dump", 1234, ""))
+    event = History(shop / ".fairlead").load()[-1]
+    assert (event.verdict, event.backup) == ("failed", {"file": "one.dump", "size": 1234, "migration": ""})
 
 
 @pytest.mark.parametrize(

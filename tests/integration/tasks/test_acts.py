@@ -131,11 +131,17 @@ def test_from_nothing_to_a_second_release_and_down_again(act: Act, shop: Path) -
     assert unchanged.stdout.startswith("nothing changed: release 1 already serves sha256:")
     break_app(shop, "none that matters")
     assert "then: backup, upload" in act("deploy", "--dry", "--backup").stdout
+    (shop / ".fairlead" / "backups").write_text("a file in the way", "utf-8")
+    refused = act("deploy", "--backup")
+    assert (refused.returncode, "nothing was sent" in refused.stderr) == (17, True), refused.stderr
+    assert len(json.loads(act("releases", "--json").stdout)) == 1
+    (shop / ".fairlead" / "backups").unlink()
     second = act("deploy", "--json", "--backup")
     backups = [file.name for file in (shop / ".fairlead" / "backups").iterdir() if file.suffix == ".dump"]
     assert [name.startswith("shop-local-") for name in backups] == [True], second.stderr
     outcome = json.loads(second.stdout)
     assert (outcome["release"]["number"], outcome["changed"]) == (2, True)
+    assert outcome["backup"]["file"].endswith(backups[0])
     assert httpx.get(f"{outcome['url']}/api/v1/version").json()["digest"] == outcome["release"]["digest"]
     listed = json.loads(act("releases", "--json").stdout)
     assert [(release["number"], release["status"]) for release in listed] == [(2, "SUCCESS"), (1, "REMOVED")]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.integration.tasks.test_migration_acts import Act, act, shop
 
@@ -41,3 +42,35 @@ def test_a_backup_comes_back_in_place_of_what_was_there(act: Act, shop: Path, fr
     assert restored.returncode == 0, restored.stderr
     assert count(fresh_database_url) == 50
     assert "nothing to apply" in act("migrate").stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "flags", "made"),
+    [
+        ("", (), False),
+        ("", ("--backup",), True),
+        ("backup = true", (), True),
+        ("backup = true", ("--backup",), True),
+        ("backup = true", ("--no-backup",), False),
+        ("backup = false", ("--backup",), True),
+    ],
+)
+def test_a_flag_of_deploy_is_stronger_than_what_the_environment_says(
+    act: Act, shop: Path, setting: str, flags: tuple[str, ...], made: bool
+) -> None:
+    with (shop / "pyproject.toml").open("a") as file:
+        file.write(f"{setting}\n")
+    planned = act("deploy", "--dry", "--json", *flags)
+    assert json.loads(planned.stdout)["backup"] is made, planned.stderr
+
+
+def test_flags_of_deploy_that_contradict_each_other_are_refused(act: Act) -> None:
+    refused = act("deploy", "--dry", "--backup", "--no-backup")
+    assert (refused.returncode, "contradict" in refused.stderr) == (10, True), refused.stderr
+
+
+def test_a_piped_backup_tells_no_progress(act: Act) -> None:
+    made = act("db.backup")
+    assert made.returncode == 0, made.stderr
+    assert "\r" not in made.stderr
+    assert "written in" not in made.stderr
