@@ -4,6 +4,7 @@ The order of columns, the white space of function bodies and what belongs to an 
 the table in which migrations are recorded.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ class Difference:
 Snapshot = Mapping[Entry, str]
 
 _LONGEST_DEFINITION: Final = 160
+_WHOEVER: Final = "whoever migrates"
+#: What the words depend on, whatever a migration left set: names are told in full, values in one spelling, and who
+#: looks is who connected. Compiling the query would double the time.
+_SETTINGS: Final = """
+SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; SET LOCAL search_path = ''; SET LOCAL jit = off;
+SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on
+"""
 #: A column's definition as the query below puts it.
 _COLUMN: Final = re.compile(
     r"(?P<type>.*?)(?: (?P<null>NOT NULL))?(?: (?P<identity>GENERATED (?:ALWAYS|BY DEFAULT) AS IDENTITY))?"
@@ -51,11 +61,25 @@ def take_snapshot(connection: "Connection[tuple[Any, ...]]") -> Snapshot:
     """Read the schema of the database behind `connection`, within its transaction where one is open."""
     facts: dict[Entry, str] = {}
     with connection.transaction(force_rollback=True):
-        # Names are told in full then, whatever a migration did to the search path; compiling would double the time.
-        connection.execute("SET LOCAL search_path = ''; SET LOCAL jit = off")
-        for kind, name, of, definition in connection.execute(QUERY).fetchall():
+        connection.execute(_SETTINGS)
+        for kind, name, of, definition in connection.execute(f"EXECUTE {_prepare(connection)}".encode()).fetchall():
             facts[Entry(kind, name, of)] = definition or ""
     return facts
+
+
+def _prepare(connection: "Connection[tuple[Any, ...]]") -> str:
+    """Return the name of the prepared query: planning it takes as long as running it over a small schema.
+
+    Its plan fits the size that the catalogs have now, so that there is another one when they have doubled.
+    """
+    row = connection.execute(
+        "SELECT name, EXISTS (SELECT FROM pg_prepared_statements p WHERE p.name = each.name) FROM ("
+        "SELECT 'fairlead_snapshot_' || floor(log(2, pg_relation_size('pg_attribute')))) each (name)"
+    ).fetchone()
+    name, known = row or ("fairlead_snapshot", False)
+    if not known:
+        connection.execute(f"PREPARE {name} AS {QUERY}".encode())
+    return str(name)
 
 
 def compare(before: Snapshot, after: Snapshot) -> tuple[Difference, ...]:
@@ -70,6 +94,8 @@ def compare(before: Snapshot, after: Snapshot) -> tuple[Difference, ...]:
 def describe_difference(difference: Difference, step: str) -> str:
     """Say in words what a step (`down`, `up after down`) did not bring back as it was."""
     entry, before, after = difference.entry, difference.before, difference.after
+    if entry.kind == "owner of":
+        return f"{step} does not restore {entry}: it was {before or _WHOEVER}, and is {after or _WHOEVER}"
     if after is None:
         return f"{step} does not restore {entry}" + (f" ({_shorten(before)})" if before else "")
     if before is None:
@@ -78,6 +104,10 @@ def describe_difference(difference: Difference, step: str) -> str:
         return f"{step} does not restore {entry.of}.{entry.name} {lost}"
     if entry.kind == "type" and (labels := _labels(before) - _labels(after)):
         return f"{step} does not restore the label {', '.join(sorted(labels))} of {entry}"
+    if min(len(before), len(after)) > _LONGEST_DEFINITION:
+        equal = (one == other for one, other in zip(before, after, strict=False))
+        begin = max(sum(itertools.takewhile(bool, equal)) - _LONGEST_DEFINITION // 2, 0)
+        before, after = (f"{'…' if begin else ''}{text[begin:]}" for text in (before, after))
     return f"{step} does not restore {entry}: it was {_shorten(before)}, and is {_shorten(after)}"
 
 

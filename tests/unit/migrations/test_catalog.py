@@ -6,6 +6,7 @@ from fairlead.migrations.catalog import Difference, Entry, compare, describe_dif
 
 TABLE = Entry("table", "bookings")
 COLUMN = Entry("column", "owner_id", "bookings")
+OWNER = Entry("owner of", "table bookings", "bookings")
 GRANTS = Entry("grants on", "table bookings", "bookings")
 
 
@@ -33,6 +34,10 @@ def test_change_of_a_part_is_told() -> None:
         (Difference(GRANTS, "a", ""), "down does not restore grants on table bookings: it was a, and is nothing"),
         (Difference(COLUMN, "x" * 200, "y"),
          f"down does not restore column bookings.owner_id: it was {'x' * 160}…, and is y"),
+        (Difference(TABLE, "x" * 200 + "a", "x" * 200 + "b"),
+         f"down does not restore table bookings: it was …{'x' * 80}a, and is …{'x' * 80}b"),
+        (Difference(OWNER, None, "app"),
+         "down does not restore owner of table bookings: it was whoever migrates, and is app"),
     ],
 )  # fmt: skip
 def test_difference_is_told_in_words(difference: Difference, words: str) -> None:
