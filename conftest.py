@@ -1,6 +1,10 @@
 """Gives every test the fixtures of Fairlead's own pytest plugin, and says which processes coverage is measured in."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +12,9 @@ pytest_plugins = ["fairlead.pytest_plugin"]
 
 #: What makes coverage measure a process that is started with it.
 _MEASURING = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+#: What the tests of several workers keep in memory at a time, and plenty.
+_NEEDED_MEMORY = 3 * 1024**3
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,3 +28,44 @@ def pytest_configure(config: pytest.Config) -> None:
     if not starts_workers:
         for name in set(_MEASURING) & set(os.environ):
             os.environ[f"MEASURED_{name}"] = os.environ.pop(name)
+
+
+@pytest.fixture(scope="session")
+def memory_base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a folder in memory, where there is room, that a server's user can pass through; removed with the run.
+
+    A platform keeps its database durable: on a disk, making and removing that takes seconds of each test.
+    """
+    from fairlead.postgres.temporary import choose_place
+
+    place = choose_place()
+    if place == Path(tempfile.gettempdir()) or shutil.disk_usage(place).free < _NEEDED_MEMORY:
+        yield tmp_path_factory.mktemp("base")
+        return
+    for folder in place.glob("fairlead-tests-*"):
+        if not _is_used(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    base = Path(tempfile.mkdtemp(prefix=f"fairlead-tests-{os.getpid()}-", dir=place))
+    base.chmod(0o711)
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def memory_path(memory_base: Path) -> Iterator[Path]:
+    """Give a folder of this test's own in `memory_base`, removed after it."""
+    folder = Path(tempfile.mkdtemp(dir=memory_base))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_used(folder: Path) -> bool:
+    """Tell whether the run that made a folder, or one of another user, may still go on."""
+    if folder.stat().st_uid != os.geteuid():
+        return True
+    try:
+        os.kill(int(folder.name.split("-")[2]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    return True

@@ -197,7 +197,7 @@ def run_tests(session: nox.Session, kind: str, *, measured: bool) -> None:
         command = ["python", "-m", "coverage", "run", "-m", "pytest"]
     # Integration tests wait for processes half of their time, so two workers for each core keep the cores busy.
     workers = (os.cpu_count() or 1) * (2 if kind == "integration" else 1)
-    command += ["-n", str(min(workers, 8)), "-o", f"cache_dir={cache('pytest-' + session.name)}"]
+    command += ["-n", str(min(workers, 8)), "--dist", "worksteal", "-o", f"cache_dir={cache('pytest-' + session.name)}"]
     # Tests start hundreds of Python processes: compiling every module in each of them would double the time.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     if ON_GITHUB:

@@ -8,17 +8,22 @@ migrated_database_url   function   a database of this test's own, with the migra
 fresh_database_url      function   an empty database of this test's own
 ```
 
-With pytest-xdist each worker has its own server, or its own databases on the one that was given. Databases are dropped
-when their scope ends. The address is `postgresql://user:password@host:port/database`.
+With pytest-xdist the workers of a run share one embedded server, kept by the process that starts them: it is started
+when the first test needs it and ends with the run, and each worker has databases of its own on it. Databases are
+dropped when their scope ends. The address is `postgresql://user:password@host:port/database`.
+
+Databases made on a server that was given sort text, search it and tell the time as those of the embedded one do,
+whatever that server's own locale is: both give the same results.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fairlead._testserver import Keeper, ask
 from fairlead.exceptions import Error, PlatformError
 
 if TYPE_CHECKING:
@@ -28,20 +33,42 @@ if TYPE_CHECKING:
 
 VARIABLE = "FAIRLEAD_TEST_DATABASE_URL"
 
+_INPUT = "fairlead_test_server"
+_keeper = pytest.StashKey[Keeper]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where to ask for the run's server."""
+    if not os.environ.get(VARIABLE):
+        stash: pytest.Stash = node.config.stash
+        if _keeper not in stash:
+            stash[_keeper] = Keeper(_start_server)
+        node.workerinput[_INPUT] = stash[_keeper].address
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the server of the run, after its workers."""
+    if keeper := config.stash.get(_keeper, None):
+        keeper.close()
+
 
 @pytest.fixture(scope="session")
-def postgres_server() -> "Iterator[Databases]":
-    """Give the PostgreSQL server of this test session; see `fairlead.postgres.Databases`."""
-    from fairlead.postgres import ExternalServer, temporary_server
+def postgres_server(pytestconfig: pytest.Config) -> "Iterator[Databases]":
+    """Give the PostgreSQL server of this test run; see `fairlead.postgres.Databases`."""
+    from fairlead.postgres import ExternalServer
 
-    address = os.environ.get(VARIABLE)
+    given = os.environ.get(VARIABLE)
+    keeper: str | None = getattr(pytestconfig, "workerinput", {}).get(_INPUT)
     with _plainly():
-        if address:
+        if given:
             from fairlead.migrations import normalise_url
 
-            yield ExternalServer(normalise_url(address))
+            yield ExternalServer(normalise_url(given), alike=True)
+        elif keeper and (shared := ask(keeper)):
+            yield ExternalServer(shared, throwaway=True)
         else:
-            with temporary_server() as server:
+            with _start_server() as server:
                 yield server
 
 
@@ -115,6 +142,12 @@ def fresh_database_url(postgres_server: "Databases") -> Iterator[str]:
 
     with _plainly(), scratch_database(postgres_server) as name:
         yield postgres_server.url(name)
+
+
+def _start_server() -> "AbstractContextManager[Databases]":
+    from fairlead.postgres import temporary_server
+
+    return temporary_server()
 
 
 @contextmanager

@@ -50,14 +50,14 @@ def keep_template(server: Databases, key: str, fill: Callable[[str], None]) -> s
         if not server.database_exists(name):
             with scratch_database(server) as draft:
                 fill(server.url(draft))
-                server.rename_database(draft, name)
+                _name(server, draft, name)
         _remark(connection, name)
     return name
 
 
 @contextmanager
 def _alone(server: Databases) -> "Iterator[Connection[tuple[Any, ...]]]":
-    """Be the only one on the server that makes templates."""
+    """Be the only one that makes templates, of those who know the server by the same database: a lock is its own."""
     import psycopg
 
     try:
@@ -88,6 +88,15 @@ def _sweep(server: Databases, connection: "Connection[tuple[Any, ...]]", *, keep
                 server.drop_database(name)
 
 
+def _name(server: Databases, draft: str, name: str) -> None:
+    """Give a draft its name, unless a run that knows the server by another database was quicker."""
+    try:
+        server.rename_database(draft, name)
+    except PlatformError:
+        if not server.database_exists(name):
+            raise
+
+
 def _moment(text: str | None, base: int) -> int | None:
     match = re.match(r"(?:used )?([0-9a-f]+)", text or "")
     try:
@@ -97,7 +106,9 @@ def _moment(text: str | None, base: int) -> int | None:
 
 
 def _remark(connection: "Connection[tuple[Any, ...]]", name: str) -> None:
-    from psycopg import sql
+    from psycopg import errors, sql
 
     remark = sql.Literal(f"used {int(time.time())}")
-    connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), remark))
+    # Another run that says the same at this moment is as good.
+    with contextlib.suppress(errors.InternalError_, errors.UniqueViolation):
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), remark))

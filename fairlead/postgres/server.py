@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import quote
 
 from fairlead import _process
 from fairlead._polling import wait_until
@@ -95,7 +96,7 @@ class Server(Databases):
 
     def url(self, database: str = "postgres") -> str:
         """Return the address of one database on loopback, with the password."""
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def alive(self) -> bool:
         """Tell whether the server's process is running."""
@@ -121,6 +122,7 @@ class Server(Databases):
         self.stop()
 
     def _bring_up(self, binaries: Binaries, port: int, *, durable: bool) -> None:
+        self.throwaway = not durable
         end_orphan(self._cluster.data)
         initialise(self._cluster, binaries, durable=durable)
         self._password = self._cluster.read_password()

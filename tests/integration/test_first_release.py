@@ -18,9 +18,9 @@ TAKEN = ("backend", "fairlead", "pyproject.toml", "tasks.py")
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Path]:
+def clone(memory_path: Path) -> Iterator[Path]:
     """A copy of what a deploy needs, in a folder with a space in its name; its platform is stopped afterwards."""
-    root = tmp_path / "my clone"
+    root = memory_path / "my clone"
     for name in TAKEN:
         source, target = ROOT / name, root / name
         if source.is_dir():

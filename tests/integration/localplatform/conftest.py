@@ -1,5 +1,6 @@
 """A local platform of one's own."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 from fairlead.localplatform import Endpoint
 from tests.integration.localplatform.tiny import Project, make_bundle, make_project
+
+
+@pytest.fixture
+def tmp_path(memory_path: Path) -> Path:
+    """Where these tests keep their platforms: in memory."""
+    return memory_path
 
 
 @pytest.fixture
@@ -20,9 +27,11 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Endpoint]]:
+def serving(memory_base: Path) -> Iterator[tuple[Project, Endpoint]]:
     """A platform, shared by a module's tests, on which the release "base" serves."""
-    made = make_project(tmp_path_factory.mktemp("serving"))
+    folder = Path(tempfile.mkdtemp(dir=memory_base))
+    folder.chmod(0o711)
+    made = make_project(folder)
     made.measured = True
     try:
         endpoint = made.start()

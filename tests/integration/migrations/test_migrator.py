@@ -311,16 +311,16 @@ def test_killed_runner_leaves_the_database_as_it_was_and_its_lock_free(
         for _ in range(5):
             runner.stdout.readline()
         deadline = time.monotonic() + 20
-        while not connection.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchall():
+        sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        while not connection.execute(sleeping).fetchall():
             assert time.monotonic() < deadline
             time.sleep(0.02)
         runner.send_signal(signal.SIGKILL)
     (folder / "003_rows.sql").write_text(CHAIN["003_rows.sql"])
     assert [m.version for m in migrator(connection, folder, lock_wait=20).apply()] == ["003"]
     assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
-    assert connection.execute("SELECT count(*) FROM pg_locks WHERE objid = %s", [LOCK_KEY & 0xFFFFFFFF]).fetchone() == (
-        0,
-    )
+    held = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
+    assert connection.execute(f"{held} WHERE objid = %s", [LOCK_KEY & 0xFFFFFFFF]).fetchone() == (0,)
 
 
 def test_table_of_another_tool_is_not_touched(connection: Connection, folder: Path) -> None:

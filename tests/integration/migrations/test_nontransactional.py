@@ -181,7 +181,10 @@ def test_index_is_built_without_time_outs(connection: Connection, folder: Path, 
         other.execute("BEGIN; INSERT INTO users VALUES (2)")
         runner = threading.Thread(target=run)
         runner.start()
-        waited = "SELECT 1 FROM pg_locks WHERE NOT granted AND clock_timestamp() - waitstart > interval '0.3 s'"
+        waited = (
+            "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database()"
+            " AND NOT granted AND clock_timestamp() - waitstart > interval '0.3 s'"
+        )
         deadline = time.monotonic() + 20
         while not connection.execute(waited.encode()).fetchall():
             assert time.monotonic() < deadline

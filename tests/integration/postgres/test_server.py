@@ -81,7 +81,7 @@ def test_databases_are_made_cloned_found_and_dropped(postgres_server: Server) ->
     postgres_server.create_database(name)
     run(postgres_server.url(name), "CREATE TABLE t AS SELECT 1 AS n")
     postgres_server.create_database(f"{name} clone", template=name)
-    assert run(postgres_server.url(f"{name}%20clone"), "SELECT n FROM t") == [(1,)]
+    assert run(postgres_server.url(f"{name} clone"), "SELECT n FROM t") == [(1,)]
     for each in (name, f"{name} clone"):
         postgres_server.drop_database(each)
         postgres_server.drop_database(each)
@@ -338,8 +338,9 @@ def test_programs_for_dumps_are_there_too() -> None:
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_second_cluster_is_a_copy_with_a_password_of_its_own(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+    memory_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
 ) -> None:
+    folder = memory_path / "my data"
     monkeypatch.setattr("fairlead.postgres.cluster.choose_cache", lambda _account: tmp_path / "cache")
     identify = "SELECT system_identifier FROM pg_control_system()"
     with Server.start(folder, durable=durable) as server:
