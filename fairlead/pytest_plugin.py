@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fairlead._testserver import Keeper, ask
+from fairlead._sharedserver import Keeper, ask
 from fairlead.exceptions import Error, PlatformError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from fairlead._testserver import Keeper, ask
+from fairlead._sharedserver import Keeper, ask
 from fairlead.exceptions import PlatformError
 from fairlead.postgres import Databases
 
