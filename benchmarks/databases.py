@@ -9,6 +9,7 @@ worker cost that worker, with the start of the server that they share and the ma
 """
 
 import argparse
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -59,7 +60,10 @@ def main(rounds: int, count: int, workers: list[int]) -> int:
             print(f"  {name:<28} {median:6.1f} ms  (slowest {max(times[name]):.1f})")
         clone, migrated = found["clone of the template"], found["createdb and the migrations"]
         print(f"  {'ratio':<28} {migrated / clone:6.1f} x")
-        for number in workers:
+        missing = [name for name in ("pytest", "xdist") if importlib.util.find_spec(name) is None]
+        if missing:
+            print(f"  with pytest: not run ({', '.join(missing)} not installed)")
+        for number in workers if not missing else ():
             seconds, firsts = run_suite(folder, number)
             each = ", ".join(f"{milliseconds:.0f}" for milliseconds in firsts)
             print(f"  {f'{number} worker(s)':<28} {seconds:6.2f} s   first databases: {each} ms")
