@@ -34,19 +34,28 @@ class BundleConfig:
 
 @dataclass(frozen=True, slots=True)
 class PlatformConfig:
-    """How the local platform runs releases; times are in seconds."""
+    """How the local platform runs releases; times are in seconds.
+
+    `keep_warm` is how long the release before goes on running, so that a rollback only moves a pointer; 0: not at all.
+    """
 
     port: int
     health_timeout: float
     stop_timeout: float
+    keep_warm: float
 
 
 @dataclass(frozen=True, slots=True)
 class DeployConfig:
-    """How a deploy is followed and verified; `timeout` is in seconds, `confirmations` counts answers in a row."""
+    """How a deploy is followed and verified; `timeout` is in seconds, `confirmations` counts answers in a row.
+
+    `smoke` are paths that a new release must answer well, `required_variables` names what the platform must give it.
+    """
 
     timeout: float
     confirmations: int
+    smoke: tuple[str, ...]
+    required_variables: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +70,21 @@ class CoverageConfig:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentConfig:
-    """A named place to deploy to."""
+    """A named place to deploy to; `watch` is how many seconds a new release is watched after it took over."""
 
     name: str
     platform: str
     branch: str | None
     url: str | None
+    api_url: str | None
+    project: str | None
+    railway_environment: str | None
     services: Mapping[str, str]
     token_env: str | None
     database_url_env: str | None
     promote_from: str | None
     approval: bool
     backup: bool
+    watch: float
     variables: Mapping[str, str]
     generated_secrets: tuple[str, ...]

@@ -40,7 +40,15 @@ FILE = "pyproject.toml"
 PREFIX = "FAIRLEAD_"
 
 #: Variables that begin with the prefix and are not keys of the configuration.
-OTHER_VARIABLES = frozenset({"FAIRLEAD_TEST_DATABASE_URL", "FAIRLEAD_BUILD_NUMBER", "FAIRLEAD_DEBUG"})
+OTHER_VARIABLES = frozenset(
+    {
+        "FAIRLEAD_TEST_DATABASE_URL",
+        "FAIRLEAD_BUILD_NUMBER",
+        "FAIRLEAD_DEBUG",
+        "FAIRLEAD_APPROVAL",
+        "FAIRLEAD_APPROVAL_KEY",
+    }
+)
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -116,8 +124,14 @@ _SECTIONS: dict[str, dict[str, _Key]] = {
         "port": _Key("port", 8000),
         "health-timeout": _Key("seconds", 60.0),
         "stop-timeout": _Key("seconds", 10.0),
+        "keep-warm": _Key("seconds or 0", 300.0),
     },
-    "deploy": {"timeout": _Key("seconds", 600.0), "confirmations": _Key("count", 3)},
+    "deploy": {
+        "timeout": _Key("seconds", 600.0),
+        "confirmations": _Key("count", 3),
+        "smoke": _Key("list of strings", ()),
+        "required-variables": _Key("list of strings", ()),
+    },
     "coverage": {
         name: _Key("per cent", value)
         for name, value in (("statements", 85.0), ("branches", 75.0), ("functions", 80.0), ("lines", 85.0))
@@ -127,12 +141,16 @@ _ENVIRONMENT: dict[str, _Key] = {
     "platform": _Key("local|railway", "local"),
     "branch": _Key("string"),
     "url": _Key("url"),
+    "api-url": _Key("url"),
+    "project": _Key("string"),
+    "railway-environment": _Key("string"),
     "services": _Key("table of strings", {}),
     "token-env": _Key("variable name"),
     "database-url-env": _Key("variable name"),
     "promote-from": _Key("string"),
     "approval": _Key("boolean", False),
     "backup": _Key("boolean", False),
+    "watch": _Key("seconds or 0", 0.0),
     "variables": _Key("table of strings", {}),
     "generated-secrets": _Key("list of strings", ()),
 }

@@ -1,11 +1,13 @@
 """An in-memory platform for the local platform's API, shared by unit and integration tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fairlead.exceptions import PlatformError
-from fairlead.localplatform.records import Deployment, LogLine
+from fairlead.localplatform.records import WEB, Deployment, LogLine, Step
+from fairlead.localplatform.traffic import Traffic
 
 TOKEN = "canary-token-of-the-double"
 PROJECT, ENVIRONMENT, SERVICE = "project-1", "environment-1", "service-1"
@@ -27,8 +29,8 @@ def deployment(number: int, status: str = "SUCCESS", *, message: str | None = No
 class PlatformDouble:
     """Keeps what it receives; `refuse` is raised in place of taking an archive."""
 
-    project_id, environment_id, service_id = PROJECT, ENVIRONMENT, SERVICE
-    project_name, environment_name, service_name = "maya", "local", "maya-backend"
+    project_id, environment_id = PROJECT, ENVIRONMENT
+    project_name, environment_name = "maya", "local"
     token = TOKEN
     public_url = "http://127.0.0.1:8000"
 
@@ -38,8 +40,17 @@ class PlatformDouble:
         self.received: list[tuple[bytes, str | None]] = []
         self.lines: list[LogLine] = []
         self.refuse: Exception | None = None
+        self.services = {SERVICE: "maya-backend"}
+        self.variables = ["DATABASE_URL", "PORT"]
+        self.instance: dict[str, Any] = {"restartPolicyMaxRetries": 5}
+        self.events: list[Step] = []
+        self.traffic = Traffic()
+        self.rolled_back: list[str] = []
+        self.settled: list[tuple[str, bool]] = []
 
-    async def receive(self, archive: Path, *, message: str | None) -> Deployment:
+    async def receive(
+        self, archive: Path, *, service_id: str, message: str | None, canary: float | None = None
+    ) -> Deployment:
         if self.refuse is not None:
             raise self.refuse
         self._take(archive, message)
@@ -51,8 +62,28 @@ class PlatformDouble:
         self.received.append((archive.read_bytes(), message))
         archive.unlink()
 
-    def deployments(self, *, limit: int) -> Sequence[Deployment]:
-        return self.known[::-1][:limit]
+    async def settle(self, deployment_id: str, /, *, take_over: bool) -> None:
+        self.settled.append((deployment_id, take_over))
+
+    def roll_back(self, deployment_id: str, /) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.rolled_back.append(deployment_id)
+
+    def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
+        return [known for known in self.known[::-1] if service_id in {None, self.service_of(known)}][:limit]
+
+    def service_of(self, deployment: Deployment, /) -> str:
+        return SERVICE if deployment.service == WEB else f"service-{deployment.service}"
+
+    def steps(self, deployment_id: str, /) -> Sequence[Step]:
+        return self.events
+
+    def settings(self, service_id: str, /) -> Mapping[str, Any]:
+        return self.instance
+
+    def variable_names(self) -> Sequence[str]:
+        return self.variables
 
     def deployment(self, deployment_id: str, /) -> Deployment | None:
         return next((known for known in self.known if known.id == deployment_id), None)

@@ -1,8 +1,9 @@
 """Answers GraphQL documents from the platform's records, over what the local platform has of Railway's schema."""
 
+import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,13 +20,17 @@ from graphql import (
     validate,
 )
 
-from fairlead.localplatform.records import Deployment, LogLine
+from fairlead._output import MASK
+from fairlead.exceptions import Error
+from fairlead.localplatform.records import Deployment, LogLine, Step
 from fairlead.localplatform.schema import SCHEMA
+from fairlead.localplatform.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)
 _LIST_LIMIT: Final = 1000
 _LOG_DEFAULT: Final = 100
 _LOG_LIMIT: Final = 5000
+_STEP_DEFAULT: Final = 60
 
 
 class Platform(Protocol):
@@ -40,8 +45,8 @@ class Platform(Protocol):
         """The id of its one environment."""
 
     @property
-    def service_id(self) -> str:
-        """The id of its one service."""
+    def services(self) -> Mapping[str, str]:
+        """The name of each service by its id, the web first."""
 
     @property
     def project_name(self) -> str:
@@ -50,10 +55,6 @@ class Platform(Protocol):
     @property
     def environment_name(self) -> str:
         """The environment's name."""
-
-    @property
-    def service_name(self) -> str:
-        """The service's name."""
 
     @property
     def token(self) -> str:
@@ -67,11 +68,35 @@ class Platform(Protocol):
     def incoming(self) -> Path:
         """The folder that archives are received in; it is made when it is not there."""
 
-    async def receive(self, archive: Path, *, message: str | None) -> Deployment:
+    async def receive(
+        self, archive: Path, *, service_id: str, message: str | None, canary: float | None = None
+    ) -> Deployment:
         """Take over an archive and begin to deploy it."""
 
-    def deployments(self, *, limit: int) -> Sequence[Deployment]:
-        """Return deployments, newest first."""
+    async def settle(self, deployment_id: str, /, *, take_over: bool) -> None:
+        """Let a canary take over, or withdraw it."""
+
+    def roll_back(self, deployment_id: str, /) -> None:
+        """Begin to deploy again what a deployment was."""
+
+    def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
+        """Return deployments, newest first, of one service or of all."""
+
+    def service_of(self, deployment: Deployment, /) -> str:
+        """Return the id of the service that a deployment is of."""
+
+    def steps(self, deployment_id: str, /) -> Sequence[Step]:
+        """Return the steps of a deployment, oldest first."""
+
+    def settings(self, service_id: str, /) -> Mapping[str, Any]:
+        """Return how a service is run, under Railway's names."""
+
+    def variable_names(self) -> Sequence[str]:
+        """Return the names of the variables that releases get."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the releases answered."""
 
     def deployment(self, deployment_id: str, /) -> Deployment | None:
         """Return one deployment."""
@@ -89,6 +114,14 @@ class Answers:
             "projectToken": self._project_token,
             "deployments": self._deployments,
             "deployment": self._deployment,
+            "deploymentEvents": self._events,
+            "deploymentRollback": self._roll_back,
+            "httpMetricsGroupedByStatus": self._by_status,
+            "httpDurationMetrics": self._durations,
+            "project": self._own_project,
+            "serviceInstance": self._instance,
+            "serviceInstanceUpdate": self._update_instance,
+            "variables": self._variables,
             "buildLogs": functools.partial(self._logs, "build"),
             "deploymentLogs": functools.partial(self._logs, "deploy"),
         }
@@ -112,20 +145,27 @@ class Answers:
 
     def _project(self) -> dict[str, Any]:
         def services(_info: object, **page: Any) -> dict[str, Any]:
-            return _connection([self._service()], **page)
+            return _connection([self._service(service_id) for service_id in self._platform.services], **page)
 
-        return {"id": self._platform.project_id, "name": self._platform.project_name, "services": services}
+        def environments(_info: object, **page: Any) -> dict[str, Any]:
+            page.pop("isEphemeral", None), page.pop("sort", None)
+            return _connection([self._environment()], **page)
+
+        place = self._platform
+        facts = {"id": place.project_id, "name": place.project_name}
+        return {**facts, "services": services, "environments": environments}
 
     def _environment(self) -> dict[str, Any]:
         place = self._platform
         return {"id": place.environment_id, "name": place.environment_name, "projectId": place.project_id}
 
-    def _service(self) -> dict[str, Any]:
-        return {
-            "id": self._platform.service_id,
-            "name": self._platform.service_name,
-            "projectId": self._platform.project_id,
-        }
+    def _service(self, service_id: str) -> dict[str, Any]:
+        name = self._platform.services.get(service_id, "removed")
+        return {"id": service_id, "name": name, "projectId": self._platform.project_id}
+
+    def _own_project(self, _info: object, **arguments: Any) -> dict[str, Any]:
+        self._check_place({"projectId": arguments["id"]})
+        return self._project()
 
     def _project_token(self, _info: object) -> dict[str, Any]:
         return {
@@ -142,19 +182,82 @@ class Answers:
 
     def _deployments(self, _info: object, **arguments: Any) -> dict[str, Any]:
         wanted = arguments.pop("input")
-        known = {"project": self._platform.project_id, "environment": self._platform.environment_id}
-        known["service"] = self._platform.service_id
-        for name, identity in known.items():
-            if wanted.get(f"{name}Id") not in (None, identity):
-                raise GraphQLError(f"{name.capitalize()} not found")
+        self._check_place(wanted)
         status = wanted.get("status") or {}
         among, without = status.get("in"), status.get("notIn") or ()
         nodes = [
             self._node(deployment)
-            for deployment in self._platform.deployments(limit=_LIST_LIMIT)
+            for deployment in self._platform.deployments(limit=_LIST_LIMIT, service_id=wanted.get("serviceId"))
             if (among is None or deployment.status in among) and deployment.status not in without
         ]
         return _connection(nodes, **arguments)
+
+    def _check_place(self, given: Mapping[str, Any]) -> None:
+        known = {
+            "project": (self._platform.project_id,),
+            "environment": (self._platform.environment_id,),
+            "service": tuple(self._platform.services),
+        }
+        for name, identities in known.items():
+            if given.get(f"{name}Id") not in (None, *identities):
+                raise GraphQLError(f"{name.capitalize()} not found")
+
+    def _events(self, _info: object, **arguments: Any) -> dict[str, Any]:
+        deployment = self._find(arguments.pop("id"))
+        nodes = [
+            {
+                "id": step.id,
+                "step": step.step,
+                "createdAt": step.created_at,
+                "completedAt": step.completed_at,
+                "payload": {"error": step.error, "detail": step.detail, "skipped": False},
+            }
+            for step in self._platform.steps(deployment.id)
+        ]
+        return _connection(nodes, **arguments)
+
+    def _roll_back(self, _info: object, **arguments: Any) -> bool:
+        deployment = self._find(arguments["id"])
+        try:
+            self._platform.roll_back(deployment.id)
+        except Error as error:
+            raise GraphQLError(error.message) from None
+        return True
+
+    def _by_status(self, _info: object, **arguments: Any) -> list[dict[str, Any]]:
+        return [
+            {"statusCode": group.status_code, "samples": [dataclasses.asdict(sample) for sample in group.samples]}
+            for group in self._platform.traffic.by_status(**self._period(arguments))
+        ]
+
+    def _durations(self, _info: object, **arguments: Any) -> dict[str, Any]:
+        samples = self._platform.traffic.latency(**self._period(arguments))
+        return {"samples": [dataclasses.asdict(sample) for sample in samples]}
+
+    def _period(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._check_place(arguments)
+        if any(arguments.get(name) is not None for name in ("method", "path", "statusCode")):
+            raise GraphQLError("the local platform counts requests by their status and release only")
+        step = arguments.get("stepSeconds")
+        step = _STEP_DEFAULT if step is None else step
+        if step < 1:
+            raise GraphQLError("stepSeconds must be at least 1")
+        since, until = (
+            datetime.fromisoformat(_moment(arguments, name) or "").timestamp() for name in ("startDate", "endDate")
+        )
+        return {"since": since, "until": until, "step": step}
+
+    def _instance(self, _info: object, **arguments: Any) -> dict[str, Any]:
+        self._check_place(arguments)
+        place = {"environmentId": self._platform.environment_id, "serviceId": arguments["serviceId"]}
+        return {"restartPolicyType": "ON_FAILURE", **self._platform.settings(arguments["serviceId"]), **place}
+
+    def _update_instance(self, _info: object, **_arguments: Any) -> bool:
+        raise GraphQLError("the local platform runs each release as the railway.json in its bundle says")
+
+    def _variables(self, _info: object, **arguments: Any) -> dict[str, str]:
+        self._check_place(arguments)
+        return dict.fromkeys(self._platform.variable_names(), MASK)
 
     def _logs(self, stream: str, _info: object, **arguments: Any) -> list[dict[str, Any]]:
         deployment = self._find(arguments["deploymentId"])
@@ -173,7 +276,7 @@ class Answers:
             "deploymentId": deployment.id,
             "environmentId": self._platform.environment_id,
             "projectId": self._platform.project_id,
-            "serviceId": self._platform.service_id,
+            "serviceId": self._platform.service_of(deployment),
         }
         return [
             {"message": line.message, "severity": line.severity, "timestamp": line.timestamp, "tags": tags}
@@ -187,6 +290,12 @@ class Answers:
         return deployment
 
     def _node(self, deployment: Deployment) -> dict[str, Any]:
+        service_id = self._platform.service_of(deployment)
+        meta: dict[str, Any] = {"reason": deployment.reason}
+        if deployment.message is not None:
+            meta["cliMessage"] = deployment.message
+        if deployment.canary is not None:
+            meta["canary"] = deployment.canary
         return {
             "id": deployment.id,
             "status": deployment.status,
@@ -197,12 +306,12 @@ class Answers:
             "deploymentStopped": deployment.stopped,
             "canRollback": deployment.can_rollback,
             "diagnosis": deployment.diagnosis,
-            "meta": {} if deployment.message is None else {"cliMessage": deployment.message},
+            "meta": meta,
             "projectId": self._platform.project_id,
             "environmentId": self._platform.environment_id,
-            "serviceId": self._platform.service_id,
+            "serviceId": service_id,
             "environment": self._environment(),
-            "service": self._service(),
+            "service": self._service(service_id),
         }
 
 
@@ -223,7 +332,7 @@ def _prepare(document: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ..
     return (None, tuple(wrong)) if wrong else (parsed, ())
 
 
-def _moment(arguments: dict[str, Any], name: str) -> str | None:
+def _moment(arguments: Mapping[str, Any], name: str) -> str | None:
     """Read a DateTime argument as the platform writes times, which compare as text."""
     value = arguments.get(name)
     if value is None:

@@ -5,15 +5,18 @@ and a wrong token is such an error there but a 401 for an upload. Requests whose
 refused, so that no web page can reach the platform through a name of its own.
 """
 
+import dataclasses
 import functools
 import hmac
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import anyio.to_thread
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -50,6 +53,7 @@ def make_api(
             Route("/graphql/v2", api.graphql, methods=["POST"]),
             Route(place + "/up", api.up, methods=["POST"]),
             Route(place + "/deployment/{deployment}/logs", api.logs, methods=["GET"]),
+            Route(place + "/deployment/{deployment}/canary", api.canary, methods=["GET", "POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
@@ -92,7 +96,7 @@ class _Api:
         try:
             folder = self._platform.incoming
             archive = await uploads.save(request, folder, maximum=self._largest_upload, silence=self._silence)
-            taken = await self._take(archive, request.query_params.get("message"))
+            taken = await self._take(archive, request.query_params)
         except uploads.UploadRefusedError as error:
             return _message(error.status, error.message)
         except Error as error:
@@ -120,9 +124,50 @@ class _Api:
             lines += self._platform.logs(deployment, stream=stream, limit=_LOG_LINES)
         return PlainTextResponse("".join(f"{line.timestamp} {line.stream:6} {line.message}\n" for line in lines))
 
-    async def _take(self, archive: Path, message: str | None) -> Deployment:
+    async def canary(self, request: Request) -> Response:
+        """Say what each release answered while a canary ran, or (POST) let it take over or withdraw it.
+
+        Railway has nothing like it.
+        """
+        if not self._authorized(request):
+            return _message(401, "Not Authorized")
+        deployment = request.path_params["deployment"]
+        if self._unknown(request) or self._platform.deployment(deployment) is None:
+            return _message(404, "there is no such deployment on the local platform")
+        if request.method == "GET":
+            return self._compare(request, deployment)
         try:
-            return await self._platform.receive(archive, message=message)
+            await self._platform.settle(deployment, take_over=request.query_params.get("take-over") == "true")
+        except Error as error:
+            return _message(409, error.message)
+        return JSONResponse({"settled": True})
+
+    def _compare(self, request: Request, deployment: str) -> Response:
+        asked = request.query_params
+        try:
+            period = {name: float(asked[name]) for name in ("since", "until")}
+            step = int(asked.get("step", "1"))
+            traffic = self._platform.traffic
+            statuses = traffic.by_status(**period, step=step, deployment_id=deployment)
+            latency = traffic.latency(**period, step=step, deployment_id=deployment)
+        except (KeyError, ValueError):
+            return _message(400, "since and until must be unix seconds, step a whole number of them")
+        by_status = [
+            {"statusCode": one.status_code, "samples": [dataclasses.asdict(sample) for sample in one.samples]}
+            for one in statuses
+        ]
+        durations = {"samples": [dataclasses.asdict(sample) for sample in latency]}
+        return JSONResponse({"httpMetricsGroupedByStatus": by_status, "httpDurationMetrics": durations})
+
+    async def _take(self, archive: Path, asked: QueryParams) -> Deployment:
+        canary = asked.get("canary")
+        try:
+            return await self._platform.receive(
+                archive,
+                service_id=asked.get("serviceId") or next(iter(self._platform.services)),
+                message=asked.get("message"),
+                canary=None if canary is None else float(canary),
+            )
         except BaseException:
             # Not awaited: a request that is being cancelled could not wait for it.
             archive.unlink(missing_ok=True)  # noqa: ASYNC240 - one call, on a local disk
@@ -141,12 +186,16 @@ class _Api:
     def _refuse_upload(self, request: Request) -> Response | None:
         if not self._authorized(request):
             return _message(401, "Not Authorized")
-        service = request.query_params.get("serviceId", self._platform.service_id)
-        unknown = self._unknown(request) or ("service" if service != self._platform.service_id else None)
+        service = request.query_params.get("serviceId")
+        unknown = self._unknown(request)
+        if service is not None and service not in self._platform.services:
+            unknown = unknown or "service"
         if unknown is not None:
             return _message(404, f"there is no such {unknown} on the local platform")
         if len(request.query_params.get("message", "")) > _MESSAGE_LIMIT:
             return _message(400, f"the message is longer than {_MESSAGE_LIMIT} characters")
+        if not re.fullmatch(r"[1-9]\d?(\.\d+)?", request.query_params.get("canary", "1")):
+            return _message(400, "canary must be a percentage from 1 to 99")
         return None
 
 

@@ -12,7 +12,8 @@ from fairlead.localplatform import releases
 from fairlead.localplatform.builder import Environments
 from fairlead.localplatform.endpoint import Endpoint, platform_directory, read_running_state
 from fairlead.localplatform.ports import choose_free_port
-from fairlead.localplatform.releases import Identity
+from fairlead.localplatform.records import WEB
+from fairlead.localplatform.releases import Identity, service_names
 from fairlead.localplatform.store import Store
 
 _NAME = "local"
@@ -66,7 +67,7 @@ def _make_variables(config: Config, endpoint: Endpoint, *, deployment_id: str, e
         environment_id=endpoint.environment_id,
         environment_name=_NAME,
         service_id=endpoint.service_id,
-        service_name=config.environment(_NAME).services.get("web") or config.name,
+        service_name=service_names(config)[WEB],
         public_domain=endpoint.public_url.partition("://")[2],
     )
     return releases.make_variables(

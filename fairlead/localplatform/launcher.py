@@ -1,33 +1,41 @@
 """Makes one release ready to serve: builds it, runs its pre-deploy commands, starts it, waits until it proves itself.
 
-A release has proved itself when its health path answers 200 and its version path then gives the bundle's digest several
-times in a row, all on the release's own port, before the public one leads there.
+A deployment runs what it built itself or, when it is a rollback, what an earlier one built.
 """
 
 import asyncio
+import contextlib
 import errno
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-
-import httpx
 
 from fairlead._output import redact
 from fairlead.config import Config
 from fairlead.exceptions import ConfigurationError, DeadlineError, Error, PlatformError
 from fairlead.localplatform import releases
 from fairlead.localplatform.builder import Environments, unpack
-from fairlead.localplatform.ports import LOOPBACK, choose_free_port
+from fairlead.localplatform.logs import Logs
+from fairlead.localplatform.ports import choose_free_port
 from fairlead.localplatform.processes import Child, Children, signal_group
+from fairlead.localplatform.proof import WrongAnswerError, prove
+from fairlead.localplatform.records import (
+    BUILD_IMAGE,
+    CREATE_CONTAINER,
+    HEALTHCHECK,
+    PRE_DEPLOY_COMMAND,
+    SNAPSHOT_CODE,
+    Deployment,
+)
 from fairlead.localplatform.releases import Identity, Plan
 from fairlead.localplatform.store import Store
 
 _BUILD_TIMEOUT: Final = 600.0
-_PAUSE: Final = 0.05
-_LONGEST_ANSWER: Final = 5.0
+#: How long, in seconds, a process that answers no requests must have run to count as started.
+_SETTLED: Final = 1.0
 _SCARCE: Final = 4 * 1024 * 1024
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -38,12 +46,32 @@ class ReleaseError(PlatformError):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release that was built: where it lies, the environment it runs in, and how it is run."""
+    """A release that was built: where it lies, the environment it runs in, and how it is run.
 
-    deployment_id: str
+    `variables` are those that were declared when it was built, None for what the configuration declares now.
+    """
+
+    deployment: Deployment
     folder: Path
     environment: Path
     plan: Plan
+    variables: Mapping[str, str] | None = None
+
+    @property
+    def deployment_id(self) -> str:
+        """The id of the deployment that it runs for."""
+        return self.deployment.id
+
+
+@dataclass(slots=True)
+class _Printout:
+    """Where a process's output goes: the log of the deployment that it runs for now."""
+
+    logs: Logs
+    deployment_id: str
+
+    def __call__(self, lines: list[str]) -> None:
+        self.logs.append(self.deployment_id, "deploy", lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,12 @@ class Running:
     release: Release
     child: Child
     port: int
+    printout: _Printout
+
+    def pass_to(self, deployment: Deployment) -> "Running":
+        """Let the process run for another deployment from now on, which gets what it prints."""
+        self.printout.deployment_id = deployment.id
+        return replace(self, release=replace(self.release, deployment=deployment))
 
     @property
     def exited(self) -> "asyncio.Future[int]":
@@ -73,7 +107,7 @@ class Launcher:
         *,
         store: Store,
         children: Children,
-        describe: Callable[[Config], Identity],
+        describe: Callable[[Config, str], Identity],
         database_url: Callable[[], str],
     ) -> None:
         self._directory = directory
@@ -83,36 +117,43 @@ class Launcher:
         self._database_url = database_url
         self.environments = Environments(directory / "environments")
 
-    def folder(self, deployment_id: str) -> Path:
-        """Return where a deployment's release lies, or would."""
-        return self._directory / "releases" / deployment_id
+    def folder(self, release: str) -> Path:
+        """Return where a release lies, or would: the id is that of the deployment that built it."""
+        return self._directory / "releases" / release
 
-    async def build(self, deployment_id: str, archive: Path, config: Config) -> Release:
+    async def build(self, deployment: Deployment, archive: Path, config: Config) -> Release:
         """Unpack an archive and make its environment; raise `ReleaseError` with why it cannot be."""
         try:
-            return await asyncio.to_thread(self._build, deployment_id, archive, config)
+            return await asyncio.to_thread(self._build, deployment, archive, config)
         except Error as error:
             raise self._failed(error) from error
         except OSError as error:
             raise self._failed(PlatformError(f"the release cannot be built: {error}")) from error
 
-    def load(self, deployment_id: str, config: Config) -> Release:
-        """Return a release that was built before; raise `PlatformError` when it is no longer whole."""
-        folder = self.folder(deployment_id)
+    def load(self, deployment: Deployment, config: Config) -> Release:
+        """Return the release of a deployment, built before; raise `PlatformError` when it is no longer whole."""
+        folder = self.folder(deployment.release)
         if not folder.is_dir():
             raise PlatformError(
                 f"the release's folder {folder} is gone", hint="deploy again: invoke deploy --env local"
             )
-        environment = self._store.environment(deployment_id)
+        environment = self._store.environment(deployment.release)
         if environment is None or not environment.is_dir():
             raise PlatformError(f"the release's environment {environment} is gone", hint="deploy again")
-        return Release(deployment_id, folder, environment, releases.read_plan(folder, config))
+        plan = releases.read_plan(folder, config, kind=deployment.service)
+        variables = self._store.variables(deployment.release) if deployment.origin else None
+        return Release(deployment, folder, environment, plan, variables)
 
     async def prepare(self, release: Release, config: Config) -> None:
         """Run the release's pre-deploy commands, one after the other; raise `ReleaseError` when one fails."""
+        if release.plan.pre_deploy_commands:
+            with self.step(release.deployment_id, PRE_DEPLOY_COMMAND):
+                await self._prepare(release, config)
+
+    async def _prepare(self, release: Release, config: Config) -> None:
         for command in release.plan.pre_deploy_commands:
             self.note(release.deployment_id, f"running the pre-deploy command: {command}")
-            child = self._spawn(release, config, command, port=choose_free_port(), purpose="the pre-deploy command")
+            child, _ = self._spawn(release, config, command, port=choose_free_port(), purpose="the pre-deploy command")
             try:
                 code = await asyncio.wait_for(asyncio.wrap_future(child.exited), config.deploy.timeout)
             except TimeoutError:
@@ -132,39 +173,59 @@ class Launcher:
         chosen = port or choose_free_port()
         command = release.plan.start_command
         self.note(release.deployment_id, f"starting on port {chosen}: {command}")
-        child = self._spawn(release, config, command, port=chosen, purpose=f"release {release.deployment_id}")
-        running = Running(release, child, chosen)
+        with self.step(release.deployment_id, CREATE_CONTAINER):
+            purpose = f"release {release.deployment_id}"
+            child, printout = self._spawn(release, config, command, port=chosen, purpose=purpose)
+        running = Running(release, child, chosen, printout)
         try:
-            await self._gate(running, config)
+            await self.prove(running, config)
         except BaseException:
             signal_group(child.pid, signal.SIGKILL)
             raise
         return running
 
-    def variables(self, config: Config, *, deployment_id: str, environment: Path, port: int) -> dict[str, str]:
+    async def prove(self, running: Running, config: Config) -> None:
+        """Wait until a release has proved itself; raise `ReleaseError` when it does not."""
+        with self.step(running.release.deployment_id, HEALTHCHECK):
+            await self._gate(running, config)
+
+    @contextlib.contextmanager
+    def step(self, deployment_id: str, step: str) -> Iterator[None]:
+        """Record a step of a deployment, and why it failed if it did."""
+        begun = self._store.step(deployment_id, step)
+        try:
+            yield
+        except BaseException as error:
+            why = error.message if isinstance(error, Error) else "it was broken off"
+            self._store.end_step(deployment_id, begun, error=redact(why))
+            raise
+        self._store.end_step(deployment_id, begun)
+
+    def variables(self, release: Release, config: Config, *, port: int) -> dict[str, str]:
         """Return the whole environment of a release."""
         secrets = {name: self._store.secret(name) for name in config.environment("local").generated_secrets}
         for secret in secrets.values():
             redact.register(secret)
         return releases.make_variables(
             config,
-            identity=self._describe(config),
-            deployment_id=deployment_id,
-            environment=environment,
+            identity=self._describe(config, release.deployment.service),
+            deployment_id=release.deployment_id,
+            environment=release.environment,
             port=port,
             database_url=self._database_url(),
             secrets=secrets,
+            declared=release.variables,
         )
 
     def note(self, deployment_id: str, text: str, *, stream: str = "deploy", severity: str = "info") -> None:
         """Write a line of the platform's own into a deployment's log."""
         self._store.logs.append(deployment_id, stream, [f"fairlead: {text}"], severity=severity)
 
-    def _build(self, deployment_id: str, archive: Path, config: Config) -> Release:
-        folder = self.folder(deployment_id)
+    def _build(self, deployment: Deployment, archive: Path, config: Config) -> Release:
+        folder = self.folder(deployment.id)
 
         def log(lines: list[str]) -> None:
-            self._store.logs.append(deployment_id, "build", lines)
+            self._store.logs.append(deployment.id, "build", lines)
 
         def run(argv: list[str], cwd: Path, variables: Mapping[str, str]) -> int:
             return self._children.run(
@@ -172,37 +233,39 @@ class Launcher:
             )
 
         log(["fairlead: unpacking the bundle"])
-        unpack(archive, folder)
-        plan = releases.read_plan(folder, config)
-        self._store.change(deployment_id, digest=plan.digest)
-        environment = self.environments.prepare(
-            folder / releases.LOCK,
-            run=run,
-            variables=releases.make_build_variables(config.environ),
-            report=lambda text: log([f"fairlead: {text}"]),
-        )
-        self._store.remember_environment(deployment_id, environment)
-        return Release(deployment_id, folder, environment, plan)
-
-    def _spawn(self, release: Release, config: Config, command: str, *, port: int, purpose: str) -> Child:
-        variables = self.variables(
-            config, deployment_id=release.deployment_id, environment=release.environment, port=port
-        )
-
-        def log(lines: list[str]) -> None:
-            self._store.logs.append(release.deployment_id, "deploy", lines)
-
-        try:
-            return self._children.spawn(
-                releases.make_shell_command(command), cwd=release.folder, env=variables, purpose=purpose, lines=log
+        with self.step(deployment.id, SNAPSHOT_CODE):
+            unpack(archive, folder)
+            plan = releases.read_plan(folder, config, kind=deployment.service)
+        self._store.change(deployment.id, digest=releases.read_digest(folder))
+        with self.step(deployment.id, BUILD_IMAGE):
+            environment = self.environments.prepare(
+                folder / releases.LOCK,
+                run=run,
+                variables=releases.make_build_variables(config.environ),
+                report=lambda text: log([f"fairlead: {text}"]),
             )
+        self._store.remember_environment(deployment.id, environment)
+        self._store.remember_variables(deployment.id, config.environment("local").variables)
+        return Release(deployment, folder, environment, plan)
+
+    def _spawn(
+        self, release: Release, config: Config, command: str, *, port: int, purpose: str
+    ) -> tuple[Child, _Printout]:
+        variables = self.variables(release, config, port=port)
+        printout = _Printout(self._store.logs, release.deployment_id)
+        argv = releases.make_shell_command(command)
+        try:
+            child = self._children.spawn(argv, cwd=release.folder, env=variables, purpose=purpose, lines=printout)
         except Error as error:
             raise self._failed(error) from error
+        return child, printout
 
     async def _gate(self, running: Running, config: Config) -> None:
         plan = running.release.plan
         gate: asyncio.Future[None] = asyncio.create_task(
             prove(running.port, plan, config, confirmations=config.deploy.confirmations)
+            if plan.health_path is not None
+            else asyncio.sleep(_SETTLED)
         )
         exited = running.exited
         try:
@@ -233,82 +296,6 @@ class Launcher:
                 f"the disk of {self._directory} is full: {error.message}", hint="free some space, then deploy again"
             )
         return ReleaseError(error.message, hint=hint or error.hint)
-
-
-class WrongAnswerError(PlatformError):
-    """A release answers, and what it answers is wrong."""
-
-
-async def prove(port: int, plan: Plan, config: Config, *, confirmations: int) -> None:
-    """Wait until the release on `port` is healthy and gives the right digest `confirmations` times in a row.
-
-    Raises `DeadlineError` when it does not get there in the plan's time, `WrongAnswerError` when it steadily gives
-    another digest.
-    """
-    seen = "nothing"
-    try:
-        async with (
-            asyncio.timeout(plan.health_timeout),
-            httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, timeout=_LONGEST_ANSWER) as client,
-        ):
-            while True:
-                seen = await _ask(client, plan.health_path)
-                if seen == "200":
-                    break
-                await asyncio.sleep(_PAUSE)
-            seen = f"200 from {plan.health_path}, but not the digest"
-            await _confirm(lambda: _fetch_digest(client, config.version_path), plan, config, confirmations)
-    except TimeoutError:
-        raise DeadlineError(
-            f"the release was not healthy within {plan.health_timeout:g} s: {plan.health_path} gave {seen}",
-            hint="invoke platform.logs shows what it printed; a slow start needs a longer platform.health-timeout",
-        ) from None
-
-
-async def _confirm(fetch: Callable[[], Awaitable[str | None]], plan: Plan, config: Config, confirmations: int) -> None:
-    if plan.digest is None:
-        return
-    right = wrong = 0
-    while right < confirmations:
-        digest = await fetch()
-        right = right + 1 if digest == plan.digest else 0
-        wrong = wrong + 1 if digest not in {plan.digest, None} else 0
-        if wrong >= confirmations:
-            raise WrongAnswerError(
-                f"{config.version_path} gives the digest {digest!r} instead of {plan.digest}",
-                hint="the release must read it from the build-info.json that lies in its folder",
-            )
-        if right < confirmations:
-            await asyncio.sleep(_PAUSE)
-
-
-async def _ask(client: httpx.AsyncClient, path: str) -> str:
-    try:
-        async with asyncio.timeout(_LONGEST_ANSWER):
-            answer = await client.get(path)
-    except TimeoutError:
-        return f"no answer within {_LONGEST_ANSWER:g} s"
-    except httpx.ConnectError:
-        return "no connection"
-    except httpx.HTTPError as error:
-        return f"a broken answer ({type(error).__name__})"
-    return str(answer.status_code)
-
-
-async def _fetch_digest(client: httpx.AsyncClient, path: str) -> str | None:
-    """Return what the version path says, an empty text when it gives no digest, None when that may yet change."""
-    try:
-        async with asyncio.timeout(_LONGEST_ANSWER):
-            answer = await client.get(path)
-    except (TimeoutError, httpx.HTTPError):
-        return None
-    if answer.status_code >= 500 or answer.status_code == 429:
-        return None
-    try:
-        digest = answer.json()["digest"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return digest if isinstance(digest, str) else ""
 
 
 def is_full(directory: Path, error: BaseException | None = None) -> bool:

@@ -1,21 +1,24 @@
 """The public port: passes each request on to the release that serves, and streams both ways.
 
-The router holds the one pointer that a swap changes. A request keeps the target it was given, and each target counts
-the requests it is working on, so that an old release can be left to finish them. While a release is being started
-again, requests wait for it for a while instead of failing.
+While a release is being started again, requests wait for it for a while instead of failing.
 """
 
 import asyncio
-import contextlib
-import json
 import logging
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 import httpx
 
+from fairlead.localplatform import forwarding
+from fairlead.localplatform.forwarding import READ_LOGS, describe_failure, find_header
 from fairlead.localplatform.ports import LOOPBACK
+from fairlead.localplatform.routing import Router, Target
+from fairlead.localplatform.traffic import Traffic
+from fairlead.localplatform.tunnels import bind_tunnel
+
+__all__ = ["Proxy", "Router", "Target"]
 
 _log = logging.getLogger(__name__)
 
@@ -23,121 +26,40 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"expect",
-    }
-)
-_FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"})
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TIMEOUT: Final = {"connect": 5.0, "read": 300.0, "write": 60.0, "pool": 60.0}
-#: Shorter than the five seconds after which uvicorn closes an idle connection, so that none is used while it goes away.
-_IDLE: Final = 2.0
-_PATIENCE: Final = 30.0
-_READ_LOGS: Final = "read what it printed: invoke platform.logs"
-
-
-class Target:
-    """One release as the proxy sees it: its port, the connections kept open to it, the requests it is working on."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=_IDLE),
-        )
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return the answer once its headers are there."""
-        return await self._transport.handle_async_request(request)
-
-    @contextlib.contextmanager
-    def use(self) -> Iterator[None]:
-        """Count a request as being worked on."""
-        self.in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if not self.in_flight:
-                self._idle.set()
-
-    async def wait_until_idle(self, *, within: float) -> bool:
-        """Wait until no request is being worked on; tell whether that came about `within` seconds."""
-        try:
-            async with asyncio.timeout(within):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._transport.aclose()
-
-
-class Router:
-    """Says which release gets the next request."""
-
-    def __init__(self) -> None:
-        self.target: Target | None = None
-        self._expected = False
-        self._changed = asyncio.Event()
-
-    def point(self, target: Target | None, *, expected: bool = False) -> Target | None:
-        """Change the pointer and return what it was; `expected` says that a target will follow soon."""
-        before, self.target, self._expected = self.target, target, expected
-        self._changed.set()
-        self._changed = asyncio.Event()
-        return before
-
-    async def find(self, *, patience: float = _PATIENCE) -> Target | None:
-        """Return the target, waiting for it while one is expected, at the most `patience` seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while self.target is None and self._expected:
-                    await self._changed.wait()
-        return self.target
+#: Answers without a body; a length beside them would be taken for that of a body that never comes.
+_EMPTY: Final = frozenset({204, 304})
 
 
 class Proxy:
-    """The ASGI application of the public port."""
+    """The ASGI application of the public port; `traffic` is told what each release answered.
 
-    def __init__(self, router: Router) -> None:
+    A server that is given `websockets` as its setting `ws` (uvicorn's) passes WebSockets on too.
+    """
+
+    def __init__(self, router: Router, traffic: Traffic | None = None) -> None:
         self._router = router
+        self._traffic = Traffic() if traffic is None else traffic
+        self.websockets = bind_tunnel(router, self._traffic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; only HTTP reaches it, WebSockets are answered like any other request."""
+        """Serve one request."""
         if scope["type"] == "http":
-            await _Exchange(self._router, scope, receive, send).run()
+            await _Exchange(self._router, self._traffic, scope, receive, send).run()
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, router: Router, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, router: Router, traffic: Traffic, scope: Scope, receive: Receive, send: Send) -> None:
         self._router = router
+        self._traffic = traffic
         self._scope = scope
         self._receive = receive
         self._send = send
         self._body_read = asyncio.Event()
-        self._body_begun = False
         self._answered = False
 
     async def run(self) -> None:
@@ -155,51 +77,72 @@ class _Exchange:
                 _log.warning("%s %s: %r", self._scope["method"], self._scope["path"], outcome)
 
     async def _forward(self) -> None:
-        target = await self._router.find()
+        deployment_id = forwarding.find_deployment(self._scope["headers"])
+        target = await self._router.find(deployment_id)
         if target is None:
-            await self._refuse(503, "no release is serving", "deploy one: invoke deploy --env local")
+            if deployment_id is None:
+                self._traffic.record("", 503, 0.0)
+            await self._refuse(503, *forwarding.explain_absence(deployment_id))
             return
-        try:
-            with target.use():
-                await self._pass_on(target)
-        except httpx.TimeoutException:
-            await self._refuse(504, "the release did not answer in time", _READ_LOGS)
-        except (httpx.TransportError, OSError) as error:
-            await self._refuse(502, f"the release cannot be reached: {error}", _READ_LOGS)
+        began = time.perf_counter()
+        with target.use():
+            status = await self._try(target)
+        if status != 400:
+            self._traffic.record(target.deployment_id, status, time.perf_counter() - began)
 
-    async def _pass_on(self, target: Target) -> None:
+    async def _try(self, target: Target) -> int:
+        """Pass the request on to a release; return the status that counts for it, 400 when the request is at fault."""
         try:
-            answer = await target.send(self._make_request(target))
-        except (httpx.NetworkError, httpx.RemoteProtocolError):
-            # A kept connection may be closed by the other side just when it is used again.
-            if self._body_begun or self._scope["method"] not in _REPEATABLE:
-                raise
-            answer = await target.send(self._make_request(target))
+            return await self._pass_on(target)
+        except httpx.LocalProtocolError as error:
+            return await self._refuse(400, f"the request cannot be passed on: {error}", "correct the request")
+        except httpx.TimeoutException:
+            return await self._refuse(504, "the release did not answer in time", READ_LOGS)
+        except (httpx.TransportError, OSError) as error:
+            return await self._refuse(502, describe_failure(error), READ_LOGS)
+
+    async def _pass_on(self, target: Target) -> int:
+        request = self._make_request(target)
+        repeatable = request.method in _REPEATABLE and self._body_read.is_set()
+        answer = await target.send(request, repeatable=repeatable)
+        status = answer.status_code
         try:
-            headers = _end_to_end(answer.headers.raw)
-            await self._send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+            if status < 200:
+                raise httpx.RemoteProtocolError(f"it switched protocols (status {status}) unasked")
+            headers = forwarding.keep_end_to_end(answer.headers.raw)
+            if status in _EMPTY:
+                headers = [pair for pair in headers if pair[0] != b"content-length"]
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
             self._answered = True
             async for chunk in answer.aiter_raw():
                 await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await self._send({"type": "http.response.body", "body": b""})
         finally:
             await answer.aclose()
+        # The connection is given back first: with its last byte the client may be gone, which ends this task.
+        await self._send({"type": "http.response.body", "body": b""})
+        return status
 
     def _make_request(self, target: Target) -> httpx.Request:
         scope = self._scope
-        headers = [pair for pair in _end_to_end(scope["headers"]) if pair[0].lower() not in _FORWARDED]
-        given = {name.lower(): value for name, value in scope["headers"]}
-        headers += [
-            (b"x-forwarded-for", (scope["client"] or (LOOPBACK, 0))[0].encode("ascii")),
-            (b"x-forwarded-proto", scope["scheme"].encode("ascii")),
-            (b"x-forwarded-host", given.get(b"host", b"")),
-        ]
-        chunked = b"transfer-encoding" in given
+        given = scope["headers"]
+        path, named = forwarding.read_target(scope)
+        if scope["method"] == "CONNECT" or not (path.startswith(b"/") or path == b"*"):
+            raise httpx.LocalProtocolError("it asks for no path")
+        host = named or find_header(given, b"host") or f"{LOOPBACK}:{target.port}".encode()
+        if named:
+            given = [(b"host", host), *(pair for pair in given if pair[0].lower() != b"host")]
+        headers = forwarding.make_request_headers(
+            given, client=forwarding.forwarded_client(scope["client"]), scheme=scope["scheme"], host=host
+        )
+        coding = find_header(given, b"transfer-encoding")
+        if coding is not None and coding.lower().strip() != b"chunked":
+            raise httpx.LocalProtocolError("its transfer coding is unknown")
+        chunked = coding is not None
         if chunked:
+            # Of two statements about the length, the one that the body was read by is passed on.
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
             headers.append((b"transfer-encoding", b"chunked"))
-        has_body = chunked or given.get(b"content-length", b"0") != b"0"
-        path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8")
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        has_body = chunked or (find_header(given, b"content-length") or b"0").strip(b"0") != b""
         if not has_body:
             self._body_read.set()
         return httpx.Request(
@@ -207,11 +150,10 @@ class _Exchange:
             f"http://{LOOPBACK}:{target.port}/",
             headers=headers,
             stream=_Body(self._read_body()) if has_body else httpx.ByteStream(b""),
-            extensions={"timeout": dict(_TIMEOUT), "target": path + query},
+            extensions={"timeout": dict(_TIMEOUT), "target": path},
         )
 
     async def _read_body(self) -> AsyncIterator[bytes]:
-        self._body_begun = True
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
@@ -227,22 +169,16 @@ class _Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _refuse(self, status: int, detail: str, action: str) -> None:
+    async def _refuse(self, status: int, detail: str, action: str) -> int:
         if self._answered:
             # The answer has begun: breaking the connection off is the one honest way to say that it is not whole.
             _log.warning("%s %s was broken off: %s", self._scope["method"], self._scope["path"], detail)
-            return
-        titles = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
-        problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
-        body = json.dumps({**problem, "error": titles[status], "message": detail, "action": action}).encode("utf-8")
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode("ascii")),
-            (b"retry-after", b"1"),
-        ]
+            return status
+        headers, body = forwarding.make_problem(status, detail, action)
         self._answered = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+        return status
 
 
 class _ClientGoneError(Exception):
@@ -255,12 +191,3 @@ class _Body(httpx.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._chunks
-
-
-def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    pairs = list(headers)
-    named = {
-        option.strip().lower() for name, value in pairs if name.lower() == b"connection" for option in value.split(b",")
-    }
-    dropped = _HOP_BY_HOP | named
-    return [(name.lower(), value) for name, value in pairs if name.lower() not in dropped]

@@ -11,7 +11,10 @@ from typing import Any, Final
 from fairlead import build
 from fairlead.config import Config
 from fairlead.exceptions import PlatformError
+from fairlead.localplatform.records import WEB
 
+#: The environment of the configuration that the local platform is.
+ENVIRONMENT: Final = "local"
 RAILWAY_FILE: Final = "railway.json"
 PROCFILE: Final = "Procfile"
 LOCK: Final = "requirements.txt"
@@ -41,11 +44,14 @@ _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one release is run. Times are in seconds; `digest` is what its version endpoint must answer with."""
+    """How one release is run. Times are in seconds; `digest` is what its version endpoint must answer with.
+
+    One that answers no requests (a worker) has no `health_path` and no `digest`: it must only stay alive.
+    """
 
     start_command: str
     pre_deploy_commands: tuple[str, ...]
-    health_path: str
+    health_path: str | None
     health_timeout: float
     restart_policy: str
     restarts: int
@@ -64,24 +70,31 @@ class Identity:
     public_domain: str
 
 
-def read_plan(folder: Path, config: Config) -> Plan:
+def service_names(config: Config) -> Mapping[str, str]:
+    """Return the name of each kind of service that releases run as, the web first."""
+    declared = config.environment(ENVIRONMENT).services
+    others = {kind: name for kind, name in declared.items() if kind != WEB}
+    return {WEB: declared.get(WEB) or config.name, **others}
+
+
+def read_plan(folder: Path, config: Config, *, kind: str = WEB) -> Plan:
     """Read the plan of the release unpacked in `folder`: railway.json first, then the Procfile, then the configuration.
 
-    Raises `PlatformError` when a file cannot be understood or nothing says how to start.
+    A `kind` other than the web is started by its line of the Procfile, and nothing runs before it: migrations belong
+    to the web, which is deployed first. Raises `PlatformError` when a file cannot be understood or nothing says how
+    to start.
     """
     deploy = _read_railway(folder)
-    start = _text(deploy, "startCommand") or read_procfile(folder).get("web")
+    if kind != WEB:
+        return _read_plain_plan(folder, config, kind, _restarts(deploy))
+    start = _text(deploy, "startCommand") or read_procfile(folder).get(WEB)
     if not start:
         raise PlatformError(
             f"the bundle does not say how to start: no deploy.startCommand in {RAILWAY_FILE}, no `web:` in {PROCFILE}",
             hint=f"write a {PROCFILE} with a line such as: web: uvicorn app.main:app --host 0.0.0.0 --port $PORT",
         )
-    policy = _text(deploy, "restartPolicyType") or _RESTART_POLICIES[0]
-    if policy not in _RESTART_POLICIES:
-        known = ", ".join(_RESTART_POLICIES)
-        raise PlatformError(f"{RAILWAY_FILE}: deploy.restartPolicyType must be one of {known}, not {policy!r}")
+    policy, retries = _restarts(deploy)
     wanted = _number(deploy, "healthcheckTimeout")
-    retries = _number(deploy, "restartPolicyMaxRetries")
     longest = config.platform.health_timeout
     return Plan(
         start_command=start,
@@ -89,9 +102,36 @@ def read_plan(folder: Path, config: Config) -> Plan:
         health_path=_text(deploy, "healthcheckPath") or config.health_path,
         health_timeout=longest if wanted is None else min(wanted, longest),
         restart_policy=policy,
-        restarts=_DEFAULT_RETRIES if retries is None else int(retries),
+        restarts=retries,
         digest=read_digest(folder),
     )
+
+
+def _read_plain_plan(folder: Path, config: Config, kind: str, restarts: tuple[str, int]) -> Plan:
+    start = read_procfile(folder).get(kind)
+    if not start:
+        raise PlatformError(
+            f"the bundle does not say how to start the service {kind}: no `{kind}:` in {PROCFILE}",
+            hint=f"add the line, or take {kind} out of [tool.fairlead.environments.local] services",
+        )
+    return Plan(
+        start_command=start,
+        pre_deploy_commands=(),
+        health_path=None,
+        health_timeout=config.platform.health_timeout,
+        restart_policy=restarts[0],
+        restarts=restarts[1],
+        digest=None,
+    )
+
+
+def _restarts(deploy: Mapping[str, Any]) -> tuple[str, int]:
+    policy = _text(deploy, "restartPolicyType") or _RESTART_POLICIES[0]
+    if policy not in _RESTART_POLICIES:
+        known = ", ".join(_RESTART_POLICIES)
+        raise PlatformError(f"{RAILWAY_FILE}: deploy.restartPolicyType must be one of {known}, not {policy!r}")
+    retries = _number(deploy, "restartPolicyMaxRetries")
+    return policy, _DEFAULT_RETRIES if retries is None else int(retries)
 
 
 def read_procfile(folder: Path) -> dict[str, str]:
@@ -141,12 +181,14 @@ def make_variables(
     port: int,
     database_url: str,
     secrets: Mapping[str, str],
+    declared: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Assemble the whole environment of a release; nothing else of the caller's gets in.
 
-    Variables that the configuration declares win over generated secrets, and the platform's own over both.
+    Variables that are `declared`, by the configuration unless they are given, win over generated secrets, and the
+    platform's own over both.
     """
-    declared = config.environment("local").variables
+    declared = config.environment(ENVIRONMENT).variables if declared is None else declared
     return {
         **_inherit(config.environ, _INHERITED),
         "PYTHONUNBUFFERED": "1",

@@ -29,52 +29,21 @@ from fairlead.localplatform.endpoint import (
 )
 from fairlead.localplatform.launcher import Launcher
 from fairlead.localplatform.processes import Children, end_leftovers, fetch_start_time
-from fairlead.localplatform.proxy import Proxy, Router
-from fairlead.localplatform.records import Deployment, LogLine
-from fairlead.localplatform.releases import Identity
+from fairlead.localplatform.proxy import Proxy
+from fairlead.localplatform.records import WEB
+from fairlead.localplatform.releases import ENVIRONMENT, Identity, service_names
+from fairlead.localplatform.routing import Router
+from fairlead.localplatform.services import Platform, Services
 from fairlead.localplatform.store import Store
 from fairlead.localplatform.supervisor import Supervisor
+from fairlead.localplatform.traffic import Traffic
 from fairlead.postgres import Server
 
 _log = logging.getLogger(__name__)
-_ENVIRONMENT: Final = "local"
 _WATCH: Final = 2.0
 _LINGER: Final = 2
 _LOCK_TIMEOUT: Final = 20.0
 _BACKLOG: Final = 512
-
-
-class Platform:
-    """What the API answers from: the store's records and the supervisor's queue."""
-
-    def __init__(self, config: Config, store: Store, supervisor: Supervisor, public_url: str) -> None:
-        self.project_id = store.project_id
-        self.environment_id = store.environment_id
-        self.service_id = store.service_id
-        self.token = store.token
-        self.public_url = public_url
-        self.project_name = config.name
-        self.environment_name = _ENVIRONMENT
-        self.service_name = service_name(config)
-        self.incoming = platform_directory(config) / "incoming"
-        self._store = store
-        self._supervisor = supervisor
-
-    async def receive(self, archive: Path, *, message: str | None) -> Deployment:
-        """Take over an archive and put it in the queue."""
-        return self._supervisor.receive(archive, message=message)
-
-    def deployments(self, *, limit: int) -> Sequence[Deployment]:
-        """Return deployments, newest first."""
-        return self._store.deployments(limit=limit)
-
-    def deployment(self, deployment_id: str, /) -> Deployment | None:
-        """Return one deployment."""
-        return self._store.deployment(deployment_id)
-
-    def logs(self, deployment_id: str, /, *, stream: str, limit: int, since: str | None = None) -> Sequence[LogLine]:
-        """Return the newest lines of a stream, oldest of them first."""
-        return self._store.logs.read(deployment_id, stream=stream, limit=limit, since=since)
 
 
 def serve(config: Config, load_config: Callable[[], Config], *, ready: Callable[[], None]) -> None:
@@ -118,24 +87,23 @@ class _Process:
             await self._start_database()
             stack.push_async_callback(self._stop_database)
             public_url = f"http://{ports.LOOPBACK}:{ports.port_of(public)}"
-            router = Router()
-            supervisor = self._make_supervisor(router, public_url)
-            platform = Platform(self._config, self._store, supervisor, public_url)
-            supervisor.recover()
-            tasks = [
-                asyncio.create_task(supervisor.work()),
-                asyncio.create_task(self._watch(stopping)),
-                *self._listen(stack, (Proxy(router), public), (make_api(platform), private)),
-            ]
+            router, traffic = Router(), Traffic()
+            services = Services(
+                self._store, lambda kind: self._make_supervisor(kind, router, public_url), self._load_config
+            )
+            platform = Platform(self._config, self._store, services, traffic, public_url)
+            services.recover()
+            own = [asyncio.create_task(services.work()), asyncio.create_task(self._watch(stopping))]
+            tasks = [*own, *self._listen(stack, (Proxy(router, traffic), public), (make_api(platform), private))]
             write_state(self._directory, self._describe(public, private, public_url))
             stack.callback(state_file(self._directory).unlink, missing_ok=True)
             ready()
             _log.info("serving at %s, the API on port %d", public_url, ports.port_of(private))
             await self._wait(stopping, tasks)
-            for task in tasks[:2]:
+            for task in own:
                 task.cancel()
-            await asyncio.gather(*tasks[:2], return_exceptions=True)
-            await supervisor.close()
+            await asyncio.gather(*own, return_exceptions=True)
+            await services.close()
             await asyncio.to_thread(self._children.close, grace=self._config.platform.stop_timeout)
 
     def _bind_public(self) -> socket.socket:
@@ -146,16 +114,16 @@ class _Process:
         self._store.remember("public_port", {"wanted": wanted, "port": ports.port_of(bound)})
         return bound
 
-    def _make_supervisor(self, router: Router, public_url: str) -> Supervisor:
-        def describe(config: Config) -> Identity:
+    def _make_supervisor(self, kind: str, router: Router, public_url: str) -> Supervisor:
+        def describe(config: Config, kind: str) -> Identity:
             store = self._store
             return Identity(
                 project_id=store.project_id,
                 environment_id=store.environment_id,
-                environment_name=_ENVIRONMENT,
-                service_id=store.service_id,
-                service_name=service_name(config),
-                public_domain=public_url.partition("://")[2],
+                environment_name=ENVIRONMENT,
+                service_id=store.service_id(kind),
+                service_name=service_names(config)[kind],
+                public_domain=public_url.partition("://")[2] if kind == WEB else "",
             )
 
         launcher = Launcher(
@@ -168,9 +136,10 @@ class _Process:
         return Supervisor(
             store=self._store,
             launcher=launcher,
-            router=router,
+            router=router if kind == WEB else Router(),
             load_config=self._load_config,
             public_url=public_url,
+            kind=kind,
         )
 
     def _listen(
@@ -186,7 +155,7 @@ class _Process:
                     lifespan="off",
                     log_config=None,
                     access_log=False,
-                    ws="none",
+                    ws=app.websockets if isinstance(app, Proxy) else "none",
                     server_header=False,
                     date_header=False,
                     proxy_headers=False,
@@ -261,7 +230,7 @@ class _Process:
             token=self._store.token,
             project_id=self._store.project_id,
             environment_id=self._store.environment_id,
-            service_id=self._store.service_id,
+            service_id=self._store.service_id(),
             database_url=self._url,
             pid=os.getpid(),
             wanted_port=self._config.platform.port,
@@ -296,11 +265,6 @@ def _sole_owner(directory: Path) -> Iterator[IO[str]]:
                 f"another process runs the local platform of {directory} already", hint="invoke platform.down"
             ) from None
         yield lock
-
-
-def service_name(config: Config) -> str:
-    """Return the name of the service that releases run as."""
-    return config.environment(_ENVIRONMENT).services.get("web") or config.name
 
 
 def database_name(config: Config) -> str:

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,15 @@ from fairlead.exceptions import PlatformError
 from fairlead.localplatform.logs import Logs
 from fairlead.localplatform.records import (
     INITIALIZING,
+    WEB,
     Deployment,
     LogLine,
     OwnedProcess,
+    Step,
     now,
 )
 
-__all__ = ["Deployment", "LogLine", "OwnedProcess", "Store"]
+__all__ = ["Deployment", "LogLine", "OwnedProcess", "Step", "Store"]
 
 FILE: Final = "state.sqlite3"
 _SCHEMA: Final = """
@@ -73,10 +75,10 @@ class Store:
         """The environment's id."""
         return self._lasting("identity", "environment", lambda: str(uuid.uuid4()))
 
-    @property
-    def service_id(self) -> str:
-        """The service's id."""
-        return self._lasting("identity", "service", lambda: str(uuid.uuid4()))
+    def service_id(self, kind: str = WEB) -> str:
+        """Return the id of the service of a kind: "web", "worker" …"""
+        key = "service" if kind == WEB else f"service {kind}"
+        return self._lasting("identity", key, lambda: str(uuid.uuid4()))
 
     @property
     def token(self) -> str:
@@ -102,11 +104,17 @@ class Store:
 
     # --- deployments ---
 
-    def add_deployment(self, *, message: str | None) -> Deployment:
+    def add_deployment(self, *, message: str | None, service: str = WEB, **facts: Any) -> Deployment:
         """Record a new deployment; raise `PlatformError` when it cannot be written down."""
         time = now()
         deployment = Deployment(
-            id=str(uuid.uuid4()), status=INITIALIZING, created_at=time, status_updated_at=time, message=message
+            id=str(uuid.uuid4()),
+            status=INITIALIZING,
+            created_at=time,
+            status_updated_at=time,
+            message=message,
+            service=service,
+            **facts,
         )
         with self._lock:
             earlier = len(self._unwritten)
@@ -137,10 +145,11 @@ class Store:
         with self._lock:
             return self._deployments.get(deployment_id)
 
-    def deployments(self, *, limit: int | None = None) -> tuple[Deployment, ...]:
-        """Return deployments, newest first."""
+    def deployments(self, *, limit: int | None = None, service: str | None = None) -> tuple[Deployment, ...]:
+        """Return deployments, newest first, of one kind of service or of all."""
         with self._lock:
-            newest_first = tuple(reversed(self._deployments.values()))
+            known = reversed(self._deployments.values())
+            newest_first = tuple(one for one in known if service in {None, one.service})
         return newest_first if limit is None else newest_first[: max(limit, 0)]
 
     def statuses(self, deployment_id: str) -> tuple[tuple[str, str], ...]:
@@ -153,9 +162,46 @@ class Store:
 
     @property
     def active(self) -> str | None:
-        """The id of the deployment that serves, or that should."""
-        active = self.value("active")
+        """The id of the web's deployment that serves, or that should."""
+        return self.active_of(WEB)
+
+    def active_of(self, kind: str) -> str | None:
+        """Return the id of the deployment that runs as a kind of service, or that should."""
+        active = self.value(_active_key(kind))
         return active if isinstance(active, str) else None
+
+    def activate(self, deployment: Deployment) -> None:
+        """Remember that a deployment is the one that runs as its kind of service."""
+        self.remember(_active_key(deployment.service), deployment.id)
+
+    def step(self, deployment_id: str, step: str) -> Step:
+        """Record that a step of a deployment begins."""
+        begun = Step(str(uuid.uuid4()), step, now())
+        with self._lock:
+            self._write_steps(deployment_id, (*self.steps(deployment_id), begun))
+        return begun
+
+    def end_step(self, deployment_id: str, begun: Step, *, error: str | None = None) -> None:
+        """Record that a step of a deployment has ended."""
+        ended = dataclasses.replace(begun, completed_at=now(), error=error)
+        with self._lock:
+            steps = self.steps(deployment_id)
+            self._write_steps(deployment_id, tuple(ended if one.id == begun.id else one for one in steps))
+
+    def steps(self, deployment_id: str) -> tuple[Step, ...]:
+        """Return the steps of a deployment, oldest first."""
+        with self._lock:
+            return tuple(Step(**facts) for facts in self._facts.get("steps", {}).get(deployment_id, ()))
+
+    def forget_steps(self, deployment_id: str) -> None:
+        """Forget the steps of a deployment."""
+        with self._lock:
+            self._put("steps", deployment_id, None)
+            self._flush(required=False)
+
+    def _write_steps(self, deployment_id: str, steps: tuple[Step, ...]) -> None:
+        self._put("steps", deployment_id, [dataclasses.asdict(one) for one in steps])
+        self._flush(required=False)
 
     def environment(self, deployment_id: str) -> Path | None:
         """Return the environment that a deployment's release was built with, None when that is not known."""
@@ -165,6 +211,15 @@ class Store:
     def remember_environment(self, deployment_id: str, environment: Path | None) -> None:
         """Remember the environment that a deployment's release was built with; None forgets it."""
         self.remember(f"environment of {deployment_id}", None if environment is None else str(environment))
+
+    def variables(self, deployment_id: str) -> dict[str, str] | None:
+        """Return the variables that were declared when a deployment was made, None when that is not known."""
+        kept = self.value(f"variables of {deployment_id}")
+        return dict(kept) if isinstance(kept, dict) else None
+
+    def remember_variables(self, deployment_id: str, variables: Mapping[str, str] | None) -> None:
+        """Remember the variables that were declared when a deployment was made; None forgets them."""
+        self.remember(f"variables of {deployment_id}", None if variables is None else dict(variables))
 
     # --- processes ---
 
@@ -233,6 +288,10 @@ class Store:
                 raise _unusable(self.directory / FILE, error) from error
         else:
             self._unwritten.clear()
+
+
+def _active_key(kind: str) -> str:
+    return "active" if kind == WEB else f"active {kind}"
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -1,7 +1,8 @@
-"""Deploys what is received, one after the other, and keeps the release that serves running.
+"""Deploys what is received for one service, one after the other, and keeps its release running.
 
 A new release takes the place of the one before only after it has proved itself; whatever fails, the earlier release is
-left alone. A release that crashes while it serves is started again, as its restart policy says, with growing pauses.
+left alone. The one before finishes its requests and is then kept warm for a while, so that going back to it only moves
+a pointer. A canary gets a share of the requests beside the release that serves, until it takes over or is withdrawn.
 """
 
 import asyncio
@@ -9,82 +10,94 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fairlead.config import Config
-from fairlead.exceptions import Error
-from fairlead.localplatform.launcher import Launcher, Release, Running, is_full, render_diagnosis
-from fairlead.localplatform.proxy import Router, Target
+from fairlead.exceptions import Error, PlatformError
+from fairlead.localplatform.launcher import Launcher, Running, is_full, render_diagnosis
 from fairlead.localplatform.records import (
     BUILDING,
-    CRASHED,
     DEPLOYING,
+    DRAIN_INSTANCES,
     FAILED,
     IN_FLIGHT,
     REMOVED,
     REMOVING,
     SUCCESS,
+    WEB,
     Deployment,
 )
+from fairlead.localplatform.routing import Router, Target
+from fairlead.localplatform.serving import Serving
+from fairlead.localplatform.standby import Standby, Warm
 from fairlead.localplatform.store import Store
 
 _log = logging.getLogger(__name__)
 _KEPT_RELEASES: Final = 5
 _KEPT_LOGS: Final = 30
-_LONGEST_PAUSE: Final = 30.0
-#: A release that has run for this many seconds starts its count of restarts anew.
-_STEADY: Final = 60.0
-
-
-@dataclass(slots=True)
-class _Serving:
-    """The deployment that serves, or that is being started again."""
-
-    deployment_id: str
-    running: Running | None = None
-    keeper: "asyncio.Task[None] | None" = None
 
 
 class Supervisor:
-    """Owns the queue of deployments and the release that serves; `load_config` reads the configuration afresh."""
+    """Owns one service's queue of deployments and the release that runs; `load_config` reads the configuration afresh.
+
+    The `router` leads requests to the releases; that of a service without a public port is asked by nobody.
+    """
 
     def __init__(
-        self, *, store: Store, launcher: Launcher, router: Router, load_config: Callable[[], Config], public_url: str
+        self,
+        *,
+        store: Store,
+        launcher: Launcher,
+        router: Router,
+        load_config: Callable[[], Config],
+        public_url: str,
+        kind: str = WEB,
     ) -> None:
+        self.kind = kind
         self._store = store
         self._launcher = launcher
         self._router = router
         self._load_config = load_config
         self._config = load_config()
-        self._public_url = public_url
-        self._queue: asyncio.Queue[tuple[str, Path]] = asyncio.Queue()
-        self._serving: _Serving | None = None
+        self._public_url = public_url if kind == WEB else None
+        self._queue: asyncio.Queue[tuple[str, Path | None]] = asyncio.Queue()
+        self._serving: Serving | None = None
+        self._warm = Warm(router)
+        self._canary: Standby | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
-    def receive(self, archive: Path, *, message: str | None) -> Deployment:
+    def receive(self, archive: Path, *, message: str | None, canary: float | None = None) -> Deployment:
         """Record a new deployment of an archive and put it in the queue."""
-        deployment = self._store.add_deployment(message=message)
-        deployment = self._store.change(
-            deployment.id, url=self._public_url, static_url=self._public_url.partition("://")[2]
+        return self._enqueue(archive, message=message, canary=canary)
+
+    def roll_back(self, deployment: Deployment) -> Deployment:
+        """Record a new deployment of what an earlier one was and put it in the queue.
+
+        Raises `PlatformError` where that one never served or is no longer at hand.
+        """
+        if not deployment.can_rollback:
+            raise PlatformError(f"deployment {deployment.id} cannot be rolled back to")
+        return self._enqueue(
+            None, message=deployment.message, digest=deployment.digest, reason="rollback", origin=deployment.release
         )
-        self._queue.put_nowait((deployment.id, archive))
-        return deployment
 
     def recover(self) -> None:
         """Settle what an earlier run of the platform left unfinished, and start its release again."""
-        for deployment in self._store.deployments():
+        active = self._store.active_of(self.kind)
+        for deployment in self._store.deployments(service=self.kind):
             if deployment.status in IN_FLIGHT:
                 self._fail(deployment.id, "the local platform ended while this was being deployed; next: deploy again")
-                shutil.rmtree(self._launcher.folder(deployment.id), ignore_errors=True)
-            elif deployment.status == REMOVING:
-                self._store.change(deployment.id, status=REMOVED, stopped=True, can_rollback=True)
-        active = self._store.active
+                self._remove_folder(deployment)
+            elif deployment.status == REMOVING or (deployment.canary is not None and deployment.status == SUCCESS):
+                served = deployment.canary is None
+                self._store.change(deployment.id, status=REMOVED, stopped=True, can_rollback=served, canary=None)
+            elif deployment.id != active and not deployment.stopped:
+                self._store.change(deployment.id, stopped=True)
         if active is not None and self._store.deployment(active) is not None:
             self._router.point(None, expected=True)
-            self._serving = _Serving(active)
-            self._serving.keeper = asyncio.create_task(self._keep(self._serving))
+            self._serving = self._serve(active, None)
+            self._serving.keep()
 
     async def work(self) -> None:
         """Deploy what is in the queue, for ever."""
@@ -100,152 +113,203 @@ class Supervisor:
                 why = f"the disk of {self._store.directory} is full" if full else f"an internal fault: {error!r}"
                 self._give_up(deployment_id, f"the deployment failed: {why}; next: see {self._store.directory}")
             finally:
-                archive.unlink(missing_ok=True)
+                if archive is not None:
+                    archive.unlink(missing_ok=True)
+
+    async def settle(self, deployment_id: str, *, take_over: bool) -> None:
+        """Let the canary take over, or withdraw it; raise `PlatformError` where this deployment is not the canary."""
+        canary = self._canary
+        if canary is None or canary.deployment_id != deployment_id:
+            raise PlatformError(f"deployment {deployment_id} is not a canary")
+        self._canary = None
+        self._router.weigh(None)
+        running = canary.take()
+        if take_over:
+            self._store.change(deployment_id, canary=None)
+            self._swap(running, self._config, target=canary.target)
+        else:
+            self._store.change(deployment_id, status=REMOVING)
+            await canary.end()
 
     async def close(self) -> None:
         """Stop keeping the release alive; the processes themselves are ended by whoever owns them."""
         tasks = set(self._retiring)
-        if self._serving and self._serving.keeper:
-            tasks.add(self._serving.keeper)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for deployment in self._store.deployments():
+        if self._serving is not None:
+            await self._serving.close()
+        for standby in (self._warm.release(), self._canary):
+            if standby is not None:
+                standby.take()
+        for deployment in self._store.deployments(service=self.kind):
             if deployment.status in IN_FLIGHT:
                 self._fail(deployment.id, "the local platform was stopped while this was being deployed")
 
     # --- one deployment ---
 
-    async def _deploy(self, deployment_id: str, archive: Path) -> None:
-        config = self._config = self._load_config()
-        self._store.change(deployment_id, status=BUILDING)
-        release = await self._launcher.build(deployment_id, archive, config)
-        self._store.change(deployment_id, status=DEPLOYING)
-        await self._launcher.prepare(release, config)
-        running = await self._launcher.start(release, config)
-        self._swap(running, config)
+    def _enqueue(self, archive: Path | None, *, message: str | None, **facts: object) -> Deployment:
+        deployment = self._store.add_deployment(message=message, service=self.kind, **facts)
+        if self._public_url is not None:
+            place = self._public_url.partition("://")[2]
+            deployment = self._store.change(deployment.id, url=self._public_url, static_url=place)
+        self._queue.put_nowait((deployment.id, archive))
+        return deployment
+
+    async def _deploy(self, deployment_id: str, archive: Path | None) -> None:
+        deployment = self._store.change(deployment_id, status=DEPLOYING if archive is None else BUILDING)
+        config = self._config = self._load_config() if archive is not None else self._read_config()
+        if self._canary is not None:
+            await self.settle(self._canary.deployment_id, take_over=False)
+        if archive is None:
+            running, target = await self._start_earlier(deployment, config)
+        else:
+            release = await self._launcher.build(deployment, archive, config)
+            self._store.change(deployment_id, status=DEPLOYING)
+            await self._launcher.prepare(release, config)
+            running, target = await self._launcher.start(release, config), None
+        if deployment.canary is not None:
+            self._begin_canary(running, deployment.canary, config)
+        else:
+            self._swap(running, config, target=target)
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await asyncio.to_thread(self._prune)
 
-    def _swap(self, running: Running, config: Config) -> None:
+    async def _start_earlier(self, deployment: Deployment, config: Config) -> tuple[Running, Target | None]:
+        """Return the release that a rollback is to: the warm one where it still proves itself, else started anew."""
+        warm = self._warm.find(deployment.release)
+        if warm is not None:
+            running = warm.running.pass_to(deployment)
+            try:
+                await self._launcher.prove(running, config)
+            except Error as error:
+                self._launcher.note(deployment.id, f"the warm release is not well: {error.message}", severity="warn")
+            else:
+                self._warm.release()
+                warm.take()
+                warm.target.deployment_id = deployment.id
+                return running, warm.target
+        try:
+            release = await asyncio.to_thread(self._launcher.load, deployment, config)
+        except Error as error:
+            raise PlatformError(error.message, hint=error.hint) from error
+        return await self._launcher.start(release, config), None
+
+    def _begin_canary(self, running: Running, percent: float, config: Config) -> None:
+        deployment_id = running.release.deployment_id
+        if self._serving is None or self._serving.running is None:
+            asyncio.create_task(running.end(grace=config.platform.stop_timeout))  # noqa: RUF006 - the guard has it too
+            raise PlatformError(
+                "there is no release beside which a canary could run", hint="deploy without --canary first"
+            )
+        target = Target(running.port, deployment_id=deployment_id)
+        self._canary = Standby(
+            deployment_id, running, target, grace=config.platform.stop_timeout, ended=self._canary_ended
+        )
+        self._canary.watch()
+        self._router.weigh(target, percent)
+        self._store.change(deployment_id, status=SUCCESS, stopped=False)
+        self._launcher.note(deployment_id, f"serving {percent:g} % of the requests at {self._public_url}")
+
+    def _canary_ended(self, deployment_id: str) -> None:
+        if self._canary is not None and self._canary.deployment_id == deployment_id:
+            self._canary = None
+            self._router.weigh(None)
+            self._fail(deployment_id, "the canary ended by itself; next: invoke platform.logs")
+        else:
+            self._store.change(deployment_id, status=REMOVED, stopped=True)
+
+    def _swap(self, running: Running, config: Config, *, target: Target | None) -> None:
         """Let the new release serve and the old one go; nothing is awaited, so no request falls in between."""
         deployment_id = running.release.deployment_id
-        before, self._serving = self._serving, _Serving(deployment_id, running)
-        if before and before.keeper:
-            before.keeper.cancel()
-        target = self._router.point(Target(running.port))
-        self._store.remember("active", deployment_id)
+        before, self._serving = self._serving, self._serve(deployment_id, running)
+        if before is not None:
+            before.let_go()
+        replaced = self._router.point(target or Target(running.port, deployment_id=deployment_id))
+        self._store.activate(running.release.deployment)
         self._store.change(deployment_id, status=SUCCESS, stopped=False)
-        self._launcher.note(deployment_id, f"serving at {self._public_url}")
-        self._serving.keeper = asyncio.create_task(self._keep(self._serving))
-        if before:
+        where = f"serving at {self._public_url}" if self._public_url else f"running as {self.kind}"
+        self._launcher.note(deployment_id, where)
+        self._serving.keep()
+        if before is not None:
             self._store.change(before.deployment_id, status=REMOVING)
-            task = asyncio.create_task(self._retire(before, target, config.platform.stop_timeout))
+            task = asyncio.create_task(self._retire(before, replaced, config))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _retire(self, old: _Serving, target: Target | None, grace: float) -> None:
-        if target is not None:
-            await target.wait_until_idle(within=grace)
-        if old.running is not None:
-            await old.running.end(grace=grace)
-        if target is not None:
-            await target.close()
-        self._store.change(old.deployment_id, status=REMOVED, stopped=True, can_rollback=True)
-        self._launcher.note(old.deployment_id, "replaced by a newer release")
+    async def _retire(self, old: Serving, target: Target | None, config: Config) -> None:
+        grace = config.platform.stop_timeout
+        colder = self._warm.release()
+        if old.running is None or target is None:
+            self._retired(old.deployment_id)
+        elif config.platform.keep_warm and self.kind == WEB:
+            standby = Standby(old.deployment_id, old.running, target, grace=grace, ended=self._retired)
+            with self._launcher.step(old.deployment_id, DRAIN_INSTANCES):
+                await target.wait_until_idle(within=grace)
+            self._warm.keep(standby, lifetime=config.platform.keep_warm)
+            self._store.change(old.deployment_id, status=REMOVED, stopped=False, can_rollback=True)
+        else:
+            with self._launcher.step(old.deployment_id, DRAIN_INSTANCES):
+                await Standby(old.deployment_id, old.running, target, grace=grace, ended=self._retired).end()
+        self._launcher.note(old.deployment_id, "replaced by another release")
+        if colder is not None:
+            await colder.end()
+
+    def _retired(self, deployment_id: str) -> None:
+        if self._warm.kept is not None and self._warm.kept.deployment_id == deployment_id:
+            self._warm.release()
+        with contextlib.suppress(KeyError):
+            self._store.change(deployment_id, status=REMOVED, stopped=True, can_rollback=True)
 
     def _give_up(self, deployment_id: str, diagnosis: str) -> None:
         # The folder goes first: where the disk is full, its space is what the rest is written with.
-        shutil.rmtree(self._launcher.folder(deployment_id), ignore_errors=True)
+        deployment = self._store.deployment(deployment_id)
+        if deployment is not None:
+            self._remove_folder(deployment)
         self._fail(deployment_id, diagnosis)
 
-    def _fail(self, deployment_id: str, diagnosis: str, *, status: str = FAILED) -> None:
+    def _remove_folder(self, deployment: Deployment) -> None:
+        if deployment.origin is None:
+            shutil.rmtree(self._launcher.folder(deployment.id), ignore_errors=True)
+
+    def _fail(self, deployment_id: str, diagnosis: str) -> None:
         self._launcher.note(deployment_id, diagnosis, severity="error")
-        self._store.change(deployment_id, status=status, diagnosis=diagnosis, stopped=True)
+        self._store.change(deployment_id, status=FAILED, diagnosis=diagnosis, stopped=True)
 
     def _prune(self) -> None:
         """Remove what is too old to be gone back to."""
-        at_hand = 0
-        used = set()
-        for number, deployment in enumerate(self._store.deployments()):
-            folder = self._launcher.folder(deployment.id)
-            served = deployment.id == self._store.active or deployment.can_rollback
-            at_hand += served
-            if deployment.status not in IN_FLIGHT and (not served or at_hand > _KEPT_RELEASES):
-                shutil.rmtree(folder, ignore_errors=True)
+        kept: set[str] = set()
+        found = self._store.deployments(service=self.kind)
+        active = self._store.active_of(self.kind)
+        for number, deployment in enumerate(found):
+            runs = deployment.id == active or deployment.canary is not None or deployment.status in IN_FLIGHT
+            if runs or (deployment.can_rollback and (deployment.release in kept or len(kept) < _KEPT_RELEASES)):
+                kept.add(deployment.release)
+            elif deployment.can_rollback:
                 self._store.change(deployment.id, can_rollback=False)
-                self._store.remember_environment(deployment.id, None)
-            elif environment := self._store.environment(deployment.id):
-                used.add(environment)
-            if number >= _KEPT_LOGS and deployment.id != self._store.active:
+            if number >= _KEPT_LOGS and deployment.id != active:
                 self._store.logs.remove(deployment.id)
+                self._store.forget_steps(deployment.id)
+        for deployment in found:
+            if deployment.origin is None and deployment.id not in kept:
+                shutil.rmtree(self._launcher.folder(deployment.id), ignore_errors=True)
+                self._store.remember_environment(deployment.id, None)
+                self._store.remember_variables(deployment.id, None)
+        used = {environment for one in self._store.deployments() if (environment := self._store.environment(one.id))}
         self._launcher.environments.prune(used=used)
 
-    # --- the release that serves ---
-
-    async def _keep(self, serving: _Serving) -> None:
-        """Watch the release that serves and start it again when it crashes, as often as its plan allows."""
-        clock = asyncio.get_running_loop().time
-        failures = 0
-        try:
-            while True:
-                if serving.running is not None:
-                    began = clock()
-                    code = await serving.running.exited
-                    failures = 0 if clock() - began >= _STEADY else failures
-                    plan = serving.running.release.plan
-                    target = self._router.point(None, expected=True)
-                    if target is not None:
-                        await target.close()
-                    self._launcher.note(serving.deployment_id, f"the release ended with code {code}", severity="error")
-                    if plan.restart_policy == "NEVER" or (plan.restart_policy == "ON_FAILURE" and code == 0):
-                        self._crash(serving, f"the release ended with code {code}, and is not to be started again")
-                        return
-                    serving.running = None
-                    failures += 1
-                    await asyncio.sleep(_pause(failures))
-                release = await self._start_again(serving)
-                if serving.running is None:
-                    failures += 1
-                    if release is None or failures > release.plan.restarts:
-                        self._crash(serving, f"the release cannot be started again ({failures} failures)")
-                        return
-                    await asyncio.sleep(_pause(failures))
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, the deployment must be seen to have crashed
-            _log.exception("keeping %s", serving.deployment_id)
-            self._crash(serving, "an internal fault of the local platform; see daemon.log")
+    def _serve(self, deployment_id: str, running: Running | None) -> Serving:
+        return Serving(
+            deployment_id,
+            running,
+            store=self._store,
+            launcher=self._launcher,
+            router=self._router,
+            read_config=self._read_config,
+        )
 
     def _read_config(self) -> Config:
         """Return the configuration as it is now, or as it was while it could be read."""
         with contextlib.suppress(Error):
             self._config = self._load_config()
         return self._config
-
-    async def _start_again(self, serving: _Serving) -> Release | None:
-        """Start the release; return it, None when it is no longer there."""
-        config = self._read_config()
-        try:
-            release = await asyncio.to_thread(self._launcher.load, serving.deployment_id, config)
-        except Error as error:
-            self._launcher.note(serving.deployment_id, render_diagnosis(error), severity="error")
-            return None
-        try:
-            serving.running = await self._launcher.start(release, config)
-        except Error as error:
-            self._launcher.note(serving.deployment_id, render_diagnosis(error), severity="error")
-            return release
-        self._router.point(Target(serving.running.port))
-        self._store.change(serving.deployment_id, status=SUCCESS, stopped=False, diagnosis=None)
-        return release
-
-    def _crash(self, serving: _Serving, diagnosis: str) -> None:
-        self._router.point(None)
-        serving.running = None
-        with contextlib.suppress(KeyError):
-            self._fail(serving.deployment_id, f"{diagnosis}; next: invoke platform.logs", status=CRASHED)
-
-
-def _pause(failures: int) -> float:
-    return float(min(0.25 * 2 ** (failures - 1), _LONGEST_PAUSE))

@@ -5,12 +5,33 @@ The client is loaded when first asked for, so that importing the records costs n
 
 from typing import TYPE_CHECKING, Any
 
-from fairlead.railway.models import Deployment, DeploymentStatus, LogLine, ProjectToken, Service, Upload
+from fairlead.railway.models import (
+    Deployment,
+    DeploymentEvent,
+    DeploymentStatus,
+    LogLine,
+    Scope,
+    Service,
+    ServiceInstance,
+    Traffic,
+    Upload,
+)
 
 if TYPE_CHECKING:
     from fairlead.railway.client import RailwayClient
 
-__all__ = ["Deployment", "DeploymentStatus", "LogLine", "ProjectToken", "RailwayClient", "Service", "Upload"]
+__all__ = [
+    "Deployment",
+    "DeploymentEvent",
+    "DeploymentStatus",
+    "LogLine",
+    "RailwayClient",
+    "Scope",
+    "Service",
+    "ServiceInstance",
+    "Traffic",
+    "Upload",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,13 @@ Whatever goes wrong becomes a `PlatformError`: an HTTP 200 that carries GraphQL 
 missing or of another type is one too, and no message ever holds the token.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
@@ -23,20 +22,27 @@ from fairlead.exceptions import (
     ConfigurationError,
     DeadlineError,
     PlatformError,
-    RateLimitError,
     ResponseError,
 )
 from fairlead.railway import queries
-from fairlead.railway.exchange import Answer, Exchange
+from fairlead.railway.exchange import Exchange
 from fairlead.railway.fields import Fields
-from fairlead.railway.models import Deployment, LogLine, ProjectToken, Upload
+from fairlead.railway.models import (
+    Deployment,
+    DeploymentEvent,
+    LogLine,
+    Scope,
+    ServiceInstance,
+    Traffic,
+    Upload,
+    read_traffic,
+)
+from fairlead.railway.refusals import LOOPBACK, Refusals
 
 RAILWAY_URL: Final = "https://backboard.railway.com"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LAST_PORT: Final = 65535
 _CHUNK: Final = 64 * 1024
 _MOST_LOG_LINES: Final = 5000
-_LONGEST_TEXT: Final = 300
 
 Progress = Callable[[int, int], None]
 
@@ -64,19 +70,25 @@ class RailwayClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._token_env = token_env or ("RAILWAY_API_TOKEN" if account else "RAILWAY_TOKEN")
-        self._account = account
+        _check_url(url)
+        self._http = make_client(url.rstrip("/"), timeout=timeout, transport=transport)
+        self._exchange = Exchange(self._http, clock=clock, sleep=sleep)
+        self._refusals = Refusals(
+            url=url,
+            host=self._http.base_url.host,
+            place=self._exchange.place,
+            token_env=self._token_env,
+            account=account,
+        )
         token = token.strip()
         if not re.fullmatch(r"[!-~]+", token):
             what = "is empty" if not token else "holds characters that no token has"
-            raise AuthenticationError(f"the token in {self._token_env} {what}", hint=self._token_hint())
-        _check_url(url)
+            raise AuthenticationError(f"the token in {self._token_env} {what}", hint=self._refusals.token_hint())
         redact.register(token)
-        headers = {"Authorization": f"Bearer {token}"} if account else {"Project-Access-Token": token}
+        self._http.headers.update({"Authorization": f"Bearer {token}"} if account else {"Project-Access-Token": token})
         self._url = url
         self._timeout = timeout
         self._clock = clock
-        self._http = make_client(url.rstrip("/"), timeout=timeout, headers=headers, transport=transport)
-        self._exchange = Exchange(self._http, clock=clock, sleep=sleep)
 
     def __repr__(self) -> str:
         return f"RailwayClient(url={self._url!r})"
@@ -93,10 +105,23 @@ class RailwayClient:
         """Close the connections."""
         self._http.close()
 
-    def fetch_project_token(self) -> ProjectToken:
+    def fetch_project_token(self) -> Scope:
         """Fetch which project and environment the token is for, with the project's services."""
         data = self._query("asking what the token is for", queries.PROJECT_TOKEN, {})
-        return ProjectToken.read(data.fields("projectToken"))
+        return Scope.read(data.fields("projectToken"))
+
+    def fetch_project(self, project_id: str, *, environment: str) -> Scope:
+        """Fetch a project with its `environment` of that name or id; an account token needs to be told both."""
+        data = self._query(f"fetching project {project_id}", queries.PROJECT, {"id": project_id})
+        project = data.fields("project")
+        scope = Scope.read_project(project, environment=environment)
+        if scope is None:
+            known = ", ".join(sorted(one.line("name") for one in project.nodes("environments"))) or "none"
+            raise PlatformError(
+                f"project {project.line('name')} has no environment {environment!r}; it has: {known}",
+                hint="name one of them: railway-environment in [tool.fairlead.environments.…]",
+            )
+        return scope
 
     def fetch_deployments(
         self, *, project_id: str, environment_id: str, service_id: str, limit: int = 20
@@ -111,6 +136,58 @@ class RailwayClient:
         """Fetch one deployment."""
         data = self._query(f"fetching deployment {deployment_id}", queries.DEPLOYMENT, {"id": deployment_id})
         return Deployment.read(data.fields("deployment"))
+
+    def fetch_events(self, deployment_id: str, *, limit: int = 100) -> tuple[DeploymentEvent, ...]:
+        """Fetch the steps of a deployment, oldest first."""
+        variables = {"id": deployment_id, "first": limit}
+        data = self._query(f"fetching the events of deployment {deployment_id}", queries.DEPLOYMENT_EVENTS, variables)
+        found = (DeploymentEvent.read(node) for node in data.nodes("deploymentEvents"))
+        return tuple(sorted(found, key=lambda event: event.created_at))
+
+    def roll_back(self, deployment_id: str) -> None:
+        """Have the platform deploy again what this deployment was, variables included; never asked twice.
+
+        It says no more than that it began; the new deployment is found among the latest ones. Raises `ResponseError`
+        where the platform says that it did not.
+        """
+        what = f"rolling back to deployment {deployment_id}"
+        data = self._query(what, queries.DEPLOYMENT_ROLLBACK, {"id": deployment_id}, repeat=False)
+        if not data.flag("deploymentRollback"):
+            raise ResponseError(f"{what} failed: the platform refused and does not say why")
+
+    def fetch_service_instance(self, *, environment_id: str, service_id: str) -> ServiceInstance:
+        """Fetch how a service is run in an environment."""
+        variables = {"environmentId": environment_id, "serviceId": service_id}
+        data = self._query("fetching the service's settings", queries.SERVICE_INSTANCE, variables)
+        return ServiceInstance.read(data.fields("serviceInstance"))
+
+    def update_service_instance(self, settings: Mapping[str, Any], *, environment_id: str, service_id: str) -> None:
+        """Change settings of a service, given under Railway's names; they hold from the next deployment on."""
+        what = "changing the service's settings"
+        variables = {"environmentId": environment_id, "serviceId": service_id, "input": dict(settings)}
+        data = self._query(what, queries.SERVICE_INSTANCE_UPDATE, variables, repeat=False)
+        if not data.flag("serviceInstanceUpdate"):
+            raise ResponseError(f"{what} failed: the platform refused and does not say why")
+
+    def fetch_variable_names(self, *, project_id: str, environment_id: str, service_id: str) -> frozenset[str]:
+        """Fetch the names of a service's variables that have a value; the values themselves are not kept."""
+        variables = {"projectId": project_id, "environmentId": environment_id, "serviceId": service_id}
+        data = self._query("fetching the names of the variables", queries.VARIABLES, variables)
+        return frozenset(name for name, value in data.optional_mapping("variables").items() if value not in (None, ""))
+
+    def fetch_traffic(
+        self, *, environment_id: str, service_id: str, since: datetime, until: datetime, step: int
+    ) -> tuple[Traffic, ...]:
+        """Fetch what a service answered from `since` to `until`, in intervals of `step` seconds, oldest first."""
+        variables = {
+            "environmentId": environment_id,
+            "serviceId": service_id,
+            "startDate": since.isoformat(),
+            "endDate": until.isoformat(),
+            "stepSeconds": step,
+        }
+        data = self._query("fetching the service's traffic", queries.TRAFFIC, variables)
+        return read_traffic(data)
 
     def fetch_deployment_logs(
         self, deployment_id: str, *, limit: int = 500, since: str | None = None
@@ -157,8 +234,7 @@ class RailwayClient:
                 content=_chunks(file, size, on_progress, clock=self._clock, deadline=self._clock() + timeout),
                 headers={"Content-Type": "application/gzip", "Content-Length": str(size)},
             )
-        self._check(what, answer)
-        return Upload.read(Fields(_parse(what, answer), "answer"))
+        return Upload.read(Fields(self._refusals.read(what, answer), "answer"))
 
     def _logs(
         self, field: str, document: str, deployment_id: str, *, limit: int, since: str | None
@@ -168,58 +244,10 @@ class RailwayClient:
         lines = (LogLine.read(line) for line in data.list_of_fields(field))
         return tuple(line for line in lines if line.timestamp != since)
 
-    def _query(self, what: str, document: str, variables: Mapping[str, Any]) -> Fields:
+    def _query(self, what: str, document: str, variables: Mapping[str, Any], *, repeat: bool = True) -> Fields:
         body = {"query": document, "variables": variables}
-        answer = self._exchange.call(what, "/graphql/v2", timeout=self._timeout, repeat=True, json=body)
-        self._check(what, answer)
-        parsed = _parse(what, answer)
-        if isinstance(parsed, dict) and parsed.get("errors"):
-            self._refused(what, "; ".join(_error_texts(parsed)) or "it does not say why")
-        return Fields(parsed, "answer").fields("data")
-
-    def _check(self, what: str, answer: Answer) -> None:
-        """Raise the error that an answer's status stands for; 200 stands for none."""
-        if answer.status == HTTPStatus.OK:
-            return
-        said = _said(answer)
-        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise self._unauthorized(what)
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise _rate_limit(what, answer.retry_after)
-        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            why = f": {said}" if said else ""
-            hint = "leave out what a release does not need: include in [tool.fairlead.bundle]"
-            raise ResponseError(f"{what} failed: it is larger than {self._exchange.place} takes{why}", hint=hint)
-        if said and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._refused(what, said)
-        code = f"{answer.status} {_phrase(answer.status)}".strip()
-        message = f"{what} failed: {self._exchange.place} answered {code}" + (f": {said}" if said else "")
-        raise ResponseError(message, hint=self._status_hint(answer.status))
-
-    def _refused(self, what: str, why: str) -> NoReturn:
-        known = why.lower()
-        if "not authorized" in known or "unauthorized" in known:
-            raise self._unauthorized(what)
-        if "rate limit" in known:
-            raise _rate_limit(what, None)
-        hint = "check the ids of the project, environment and service" if "not found" in known else None
-        raise ResponseError(f"{what} failed: {self._exchange.place} refused: {why}", hint=hint)
-
-    def _unauthorized(self, what: str) -> AuthenticationError:
-        message = f"{what} failed: {self._exchange.place} does not accept the token in {self._token_env}"
-        return AuthenticationError(message, hint=self._token_hint())
-
-    def _token_hint(self) -> str:
-        if self._account:
-            return f"set {self._token_env} to an account or workspace token that may use this project"
-        return f"set {self._token_env} to a project token of this very environment (project settings, tokens)"
-
-    def _status_hint(self, status: int) -> str:
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return f"check that {self._url} is the platform's address"
-        if self._http.base_url.host in _LOOPBACK:
-            return "`invoke platform.logs` shows what the local platform says"
-        return "try again in a minute; https://status.railway.com tells of known troubles"
+        answer = self._exchange.call(what, "/graphql/v2", timeout=self._timeout, repeat=repeat, json=body)
+        return Fields(self._refusals.read(what, answer), "answer").fields("data")
 
 
 def _check_url(url: str) -> None:
@@ -229,7 +257,7 @@ def _check_url(url: str) -> None:
         parts = httpx.URL("")
     if not parts.host or parts.scheme not in ("http", "https") or (parts.port or 0) > _LAST_PORT:
         raise ConfigurationError(f"{url!r} is not the address of a platform", hint=f"it looks like {RAILWAY_URL}")
-    if parts.scheme == "http" and parts.host not in _LOOPBACK:
+    if parts.scheme == "http" and parts.host not in LOOPBACK:
         raise ConfigurationError(f"{url} would carry the token unencrypted", hint="use an https:// address")
 
 
@@ -253,49 +281,3 @@ def _chunks(
         sent += len(chunk)
         if on_progress is not None:
             on_progress(sent, size)
-
-
-def _parse(what: str, answer: Answer) -> Any:
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
-        raise ResponseError(
-            f"{what} failed: the platform's answer is not JSON",
-            hint="check the platform's address, and that no proxy or login page answers in its place",
-        ) from error
-
-
-def _said(answer: Answer) -> str:
-    """Return what the body of a refusal says, empty when it says nothing that can be read."""
-    try:
-        body = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    message = body.get("message")
-    return _clean(message) if isinstance(message, str) else "; ".join(_error_texts(body))
-
-
-def _error_texts(body: Mapping[str, Any]) -> list[str]:
-    errors = body.get("errors")
-    messages = [error.get("message") for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    return [_clean(message) for message in messages if isinstance(message, str)]
-
-
-def _clean(text: str) -> str:
-    """Make a foreign text fit for a message: one line, no control characters, no secret, not endless."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return redact(line)[:_LONGEST_TEXT]
-
-
-def _rate_limit(what: str, retry_after: float | None) -> RateLimitError:
-    hint = "wait a minute and try again" if retry_after is None else f"try again in {retry_after:.0f} s"
-    return RateLimitError(f"{what} failed: the platform was asked too often (429)", hint=hint, retry_after=retry_after)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

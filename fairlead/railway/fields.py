@@ -45,6 +45,13 @@ class Fields:
             return value
         raise _wrong(f"{self.path}.{name}", "true or false", value)
 
+    def number(self, name: str) -> float:
+        """Read a number."""
+        value = self._value.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        raise _wrong(f"{self.path}.{name}", "a number", value)
+
     def moment(self, name: str) -> datetime:
         """Read a date-time with its zone."""
         text = self.text(name)

@@ -12,6 +12,22 @@ from fairlead.railway.fields import Fields
 
 #: Where in a deployment's `meta` its message stands: an upload's, then that of a commit deployed from a repository.
 _MESSAGE_KEYS: Final = ("cliMessage", "message", "commitMessage")
+_SERVER_ERROR: Final = 500
+
+#: What Fairlead reads and sets of a service, under Railway's names.
+SERVICE_SETTINGS: Final = (
+    "startCommand",
+    "preDeployCommand",
+    "healthcheckPath",
+    "healthcheckTimeout",
+    "overlapSeconds",
+    "drainingSeconds",
+    "numReplicas",
+    "restartPolicyType",
+    "restartPolicyMaxRetries",
+    "dockerfilePath",
+    "sleepApplication",
+)
 
 
 class DeploymentStatus(StrEnum):
@@ -71,6 +87,11 @@ class DeploymentStatus(StrEnum):
         return self.is_success or self.is_failure or self == DeploymentStatus.SLEEPING
 
     @property
+    def is_in_flight(self) -> bool:
+        """Whether the platform is still working on the deployment, or would go on with it by itself."""
+        return not self.is_terminal and self != DeploymentStatus.REMOVING
+
+    @property
     def needs_approval(self) -> bool:
         """Whether the deployment waits for a person."""
         return self == DeploymentStatus.NEEDS_APPROVAL
@@ -95,10 +116,9 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectToken:
-    """What a project token is for: one environment of one project."""
+class Scope:
+    """One environment of one project, with the project's services: what a project token is for."""
 
-    name: str
     project_id: str
     project_name: str
     environment_id: str
@@ -106,11 +126,10 @@ class ProjectToken:
     services: tuple[Service, ...] = ()
 
     @classmethod
-    def read(cls, fields: Fields) -> "ProjectToken":
-        """Read a project token out of an answer."""
+    def read(cls, fields: Fields) -> "Scope":
+        """Read what a project token is for out of an answer."""
         project = fields.fields("project")
         return cls(
-            name=fields.line("name"),
             project_id=fields.text("projectId"),
             project_name=project.line("name"),
             environment_id=fields.text("environmentId"),
@@ -118,10 +137,28 @@ class ProjectToken:
             services=tuple(Service.read(node) for node in project.nodes("services")),
         )
 
+    @classmethod
+    def read_project(cls, project: Fields, *, environment: str) -> "Scope | None":
+        """Read a project out of an answer, with its `environment` of that name or id; None where it has none such."""
+        found = (one for one in project.nodes("environments") if environment in {one.text("id"), one.line("name")})
+        chosen = next(found, None)
+        if chosen is None:
+            return None
+        return cls(
+            project_id=project.text("id"),
+            project_name=project.line("name"),
+            environment_id=chosen.text("id"),
+            environment_name=chosen.line("name"),
+            services=tuple(Service.read(node) for node in project.nodes("services")),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One deployment. `stopped` says that all its instances have, `diagnosis` why it failed, where known."""
+    """One deployment. `stopped` says that all its instances have, `diagnosis` why it failed, where known.
+
+    `reason` is what began it ("deploy", "redeploy", "rollback"), where the platform says so.
+    """
 
     id: str
     status: DeploymentStatus
@@ -132,6 +169,7 @@ class Deployment:
     stopped: bool = False
     can_rollback: bool = False
     message: str | None = None
+    reason: str | None = None
     diagnosis: str | None = None
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
 
@@ -149,9 +187,66 @@ class Deployment:
             stopped=fields.flag("deploymentStopped"),
             can_rollback=fields.flag("canRollback"),
             message=_message(meta),
+            reason=reason if isinstance(reason := meta.get("reason"), str) else None,
             diagnosis=_diagnosis(fields.anything("diagnosis")),
             meta=MappingProxyType(dict(meta)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentEvent:
+    """One step of a deployment: when it began, when it ended, and what went wrong in it.
+
+    `step` is a word of Railway's (SNAPSHOT_CODE, BUILD_IMAGE, HEALTHCHECK …); one that is not known is kept as it is.
+    """
+
+    id: str
+    step: str
+    created_at: datetime
+    completed_at: datetime | None = None
+    error: str | None = None
+    detail: str | None = None
+    skipped: bool = False
+
+    @classmethod
+    def read(cls, fields: Fields) -> "DeploymentEvent":
+        """Read an event out of an answer."""
+        payload = fields.optional_mapping("payload")
+        error, detail = payload.get("error"), payload.get("detail")
+        return cls(
+            id=fields.text("id"),
+            step=fields.text("step"),
+            created_at=fields.moment("createdAt"),
+            completed_at=fields.optional_moment("completedAt"),
+            error=error if isinstance(error, str) and error else None,
+            detail=detail if isinstance(detail, str) and detail else None,
+            skipped=payload.get("skipped") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInstance:
+    """How a service is run in one environment; None is what was never set. Times are in seconds."""
+
+    service_id: str
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, fields: Fields) -> "ServiceInstance":
+        """Read a service instance out of an answer; its settings keep Railway's names."""
+        names = SERVICE_SETTINGS
+        settings = MappingProxyType({name: fields.anything(name) for name in names})
+        return cls(service_id=fields.text("serviceId"), settings=settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a service answered in one interval: `at` is its beginning in unix seconds, `p95` in seconds."""
+
+    at: int
+    requests: int
+    errors: int
+    p95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +285,21 @@ class Upload:
             logs_url=fields.optional_text("logsUrl"),
             deployment_domain=fields.optional_text("deploymentDomain"),
         )
+
+
+def read_traffic(data: Fields) -> tuple[Traffic, ...]:
+    """Read what a service answered out of its metrics by status and those of its durations, oldest first."""
+    requests: dict[int, int] = {}
+    errors: dict[int, int] = {}
+    for group in data.list_of_fields("httpMetricsGroupedByStatus"):
+        status = group.number("statusCode")
+        for sample in group.list_of_fields("samples"):
+            at, count = int(sample.number("ts")), round(sample.number("value"))
+            requests[at] = requests.get(at, 0) + count
+            errors[at] = errors.get(at, 0) + (count if status >= _SERVER_ERROR else 0)
+    samples = data.fields("httpDurationMetrics").list_of_fields("samples")
+    slow = {int(sample.number("ts")): sample.number("p95") / 1000 for sample in samples}
+    return tuple(Traffic(at, requests[at], errors[at], slow.get(at)) for at in sorted(requests))
 
 
 def _message(meta: Mapping[str, Any]) -> str | None:

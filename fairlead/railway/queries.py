@@ -5,7 +5,6 @@ from typing import Final
 PROJECT_TOKEN: Final = """
 query projectToken {
   projectToken {
-    name
     projectId
     environmentId
     project {
@@ -16,6 +15,17 @@ query projectToken {
   }
 }
 """  # noqa: S105  # a document, no secret
+
+PROJECT: Final = """
+query project($id: String!) {
+  project(id: $id) {
+    id
+    name
+    services(first: 100) { edges { node { id name } } }
+    environments(first: 100) { edges { node { id name } } }
+  }
+}
+"""
 
 _DEPLOYMENT: Final = """
 fragment facts on Deployment {
@@ -50,6 +60,76 @@ query deployment($id: String!) {
     + _DEPLOYMENT
 )
 
+DEPLOYMENT_EVENTS: Final = """
+query deploymentEvents($id: String!, $first: Int) {
+  deploymentEvents(id: $id, first: $first) {
+    edges { node { id step createdAt completedAt payload { error detail skipped } } }
+  }
+}
+"""
+
+DEPLOYMENT_ROLLBACK: Final = """
+mutation deploymentRollback($id: String!) {
+  deploymentRollback(id: $id)
+}
+"""
+
+SERVICE_INSTANCE: Final = """
+query serviceInstance($environmentId: String!, $serviceId: String!) {
+  serviceInstance(environmentId: $environmentId, serviceId: $serviceId) {
+    serviceId
+    startCommand
+    preDeployCommand
+    healthcheckPath
+    healthcheckTimeout
+    overlapSeconds
+    drainingSeconds
+    numReplicas
+    restartPolicyType
+    restartPolicyMaxRetries
+    dockerfilePath
+    sleepApplication
+  }
+}
+"""
+
+SERVICE_INSTANCE_UPDATE: Final = """
+mutation serviceInstanceUpdate($environmentId: String!, $serviceId: String!, $input: ServiceInstanceUpdateInput!) {
+  serviceInstanceUpdate(environmentId: $environmentId, serviceId: $serviceId, input: $input)
+}
+"""
+
+VARIABLES: Final = """
+query variables($projectId: String!, $environmentId: String!, $serviceId: String!) {
+  variables(projectId: $projectId, environmentId: $environmentId, serviceId: $serviceId, unrendered: true)
+}
+"""
+
+TRAFFIC: Final = """
+query traffic(
+  $environmentId: String!
+  $serviceId: String!
+  $startDate: DateTime!
+  $endDate: DateTime!
+  $stepSeconds: Int
+) {
+  httpMetricsGroupedByStatus(
+    environmentId: $environmentId
+    serviceId: $serviceId
+    startDate: $startDate
+    endDate: $endDate
+    stepSeconds: $stepSeconds
+  ) { statusCode samples { ts value } }
+  httpDurationMetrics(
+    environmentId: $environmentId
+    serviceId: $serviceId
+    startDate: $startDate
+    endDate: $endDate
+    stepSeconds: $stepSeconds
+  ) { samples { ts p95 } }
+}
+"""
+
 DEPLOYMENT_LOGS: Final = """
 query deploymentLogs($deploymentId: String!, $limit: Int, $startDate: DateTime) {
   deploymentLogs(deploymentId: $deploymentId, limit: $limit, startDate: $startDate) { timestamp message severity }
@@ -65,8 +145,15 @@ query buildLogs($deploymentId: String!, $limit: Int, $startDate: DateTime) {
 #: Every document by the name of its operation.
 DOCUMENTS: Final = {
     "projectToken": PROJECT_TOKEN,
+    "project": PROJECT,
     "deployments": DEPLOYMENTS,
     "deployment": DEPLOYMENT,
+    "deploymentEvents": DEPLOYMENT_EVENTS,
+    "deploymentRollback": DEPLOYMENT_ROLLBACK,
+    "serviceInstance": SERVICE_INSTANCE,
+    "serviceInstanceUpdate": SERVICE_INSTANCE_UPDATE,
+    "variables": VARIABLES,
+    "traffic": TRAFFIC,
     "deploymentLogs": DEPLOYMENT_LOGS,
     "buildLogs": BUILD_LOGS,
 }

@@ -63,9 +63,11 @@ class ScriptedPlatform(PlatformDouble):
         self.healthy = True
         self._steps: Iterator[str] = iter(())
 
-    async def receive(self, archive: Path, *, message: str | None) -> Deployment:
+    async def receive(
+        self, archive: Path, *, service_id: str, message: str | None, canary: float | None = None
+    ) -> Deployment:
         self._steps = iter(self.script)
-        return await super().receive(archive, message=message)
+        return await super().receive(archive, service_id=service_id, message=message, canary=canary)
 
     def deployment(self, deployment_id: str, /) -> Deployment | None:
         found = super().deployment(deployment_id)

@@ -1,8 +1,10 @@
 """Deployments on a running platform: what takes over, and what leaves the earlier release alone."""
 
+import contextlib
 import io
 import tarfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +12,15 @@ import pytest
 
 from fairlead.localplatform import Endpoint
 from fairlead.localplatform.store import Store
-from tests.integration.localplatform.tiny import PATIENCE, Project, list_processes, make_bundle, make_digest, wait_for
+from tests.integration.localplatform.tiny import (
+    PATIENCE,
+    Project,
+    list_processes,
+    make_bundle,
+    make_digest,
+    make_project,
+    wait_for,
+)
 
 
 def make_archive(*members: tuple[str, bytes, str]) -> bytes:
@@ -84,7 +94,14 @@ def test_release_gets_its_variables_and_nothing_of_the_callers(serving: tuple[Pr
     assert endpoint.token not in variables.values()
 
 
-def test_second_release_replaces_the_first(project: Project) -> None:
+def test_second_release_replaces_the_first(tmp_path: Path) -> None:
+    project = make_project(tmp_path, settings="port = 0\nkeep-warm = 0")
+    with contextlib.ExitStack() as stack:
+        stack.callback(project.remove)
+        replace_the_first_release(project)
+
+
+def replace_the_first_release(project: Project) -> None:
     endpoint = project.start()
     first = project.deploy(make_bundle("one"), endpoint=endpoint)
     pid = httpx.get(f"{endpoint.public_url}/pid", timeout=PATIENCE).json()

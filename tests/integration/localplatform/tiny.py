@@ -185,11 +185,11 @@ class Project:
         where = endpoint or self.start()
         return self.follow(self.upload(archive, where), where)
 
-    def upload(self, archive: bytes, endpoint: Endpoint) -> str:
+    def upload(self, archive: bytes, endpoint: Endpoint, **parameters: str) -> str:
         place = f"/project/{endpoint.project_id}/environment/{endpoint.environment_id}/up"
         answer = httpx.post(
             endpoint.api_url + place,
-            params={"serviceId": endpoint.service_id, "message": "a test"},
+            params={"serviceId": endpoint.service_id, "message": "a test", **parameters},
             content=archive,
             headers={"Project-Access-Token": endpoint.token, "Content-Type": "application/gzip"},
             timeout=PATIENCE,
@@ -206,6 +206,13 @@ class Project:
 
         wait_for(ended)
         return found
+
+    def roll_back(self, deployment_id: str, endpoint: Endpoint) -> str:
+        """Ask for a rollback; return the id of the deployment that it began."""
+        asked = "mutation($id: String!) { deploymentRollback(id: $id) }"
+        assert self.query(asked, {"id": deployment_id}, endpoint) == {"deploymentRollback": True}
+        newest = "{ deployments(input: {}, first: 1) { edges { node { id } } } }"
+        return str(self.query(newest, {}, endpoint)["deployments"]["edges"][0]["node"]["id"])
 
     def ask(self, deployment_id: str, endpoint: Endpoint) -> dict[str, Any]:
         document = "query($id: String!) { deployment(id: $id) { id status diagnosis deploymentStopped canRollback } }"
@@ -270,7 +277,7 @@ def wait_for(condition: Any, *, patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def make_project(folder: Path, *, settings: str = "port = 0") -> Project:
+def make_project(folder: Path, *, settings: str = "port = 0", services: str = "") -> Project:
     """Make a repository in a path with spaces; `settings` are lines of its platform table."""
     root = folder / "a folder with spaces"
     root.mkdir()
@@ -290,6 +297,7 @@ stop-timeout = 5
 platform = "local"
 variables = {{ GREETING = "hello", GATES = "{gates}" }}
 generated-secrets = ["JWT_SECRET_KEY", "ENCRYPTION_KEY"]
+{services}
 """
     )
     return Project(root)

@@ -145,7 +145,7 @@ def test_deployment_carries_its_facts_and_message(platform: PlatformDouble) -> N
     assert query(platform, document, id="deployment-3")["data"]["deployment"] == {
         "id": "deployment-3",
         "status": "SUCCESS",
-        "meta": {"cliMessage": "third"},
+        "meta": {"reason": "deploy", "cliMessage": "third"},
         "diagnosis": None,
         "createdAt": "2026-01-01T00:00:03.000000Z",
         "deploymentStopped": False,
@@ -228,7 +228,7 @@ def test_introspection_works(platform: PlatformDouble) -> None:
 def test_a_fault_of_the_platform_is_logged_and_not_shown(
     platform: PlatformDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*, limit: int) -> list[Any]:
+    def fail(*, limit: int, service_id: str | None = None) -> list[Any]:
         raise RuntimeError(f"secret detail {limit}")
 
     platform.deployments = fail  # type: ignore[method-assign]  # the fault of this test

@@ -21,7 +21,7 @@ def test_everything_is_there_again_after_reopening_without_a_close(tmp_path: Pat
     store.add_process(OwnedProcess(10, "123", "release"))
     store.add_process(OwnedProcess(11, "124", "release"))
     store.remove_process(10)
-    facts = (store.project_id, store.environment_id, store.service_id, store.token, store.secret("KEY"))
+    facts = (store.project_id, store.environment_id, store.service_id(), store.token, store.secret("KEY"))
 
     again = Store(tmp_path)  # as after a kill -9: the other one was never closed
     assert again.deployments() == store.deployments()
@@ -30,7 +30,7 @@ def test_everything_is_there_again_after_reopening_without_a_close(tmp_path: Pat
     assert [status for status, _ in again.statuses(first.id)] == ["INITIALIZING", "BUILDING", "FAILED"]
     assert again.active == second.id
     assert again.processes() == (OwnedProcess(11, "124", "release"),)
-    kept = (again.project_id, again.environment_id, again.service_id, again.token, again.secret("KEY"))
+    kept = (again.project_id, again.environment_id, again.service_id(), again.token, again.secret("KEY"))
     assert kept == facts
     assert len(set(facts)) == len(facts)
     store.close()

@@ -16,7 +16,7 @@ from fairlead.exceptions import (
     RateLimitError,
     ResponseError,
 )
-from fairlead.railway import LogLine, ProjectToken, RailwayClient, Service, Upload
+from fairlead.railway import LogLine, Scope, RailwayClient, Service, Upload
 
 TOKEN = "canary-0123456789abcdef"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -110,8 +110,7 @@ def test_project_token_is_read_with_its_services() -> None:
         "environment": {"name": "staging"},
     }
     with client(Script(ok({"projectToken": answer}))) as railway:
-        assert railway.fetch_project_token() == ProjectToken(
-            name="ci",
+        assert railway.fetch_project_token() == Scope(
             project_id="p",
             project_name="maya",
             environment_id="e",

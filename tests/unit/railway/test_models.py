@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fairlead.exceptions import ResponseError
-from fairlead.railway import Deployment, DeploymentStatus, LogLine, ProjectToken, Upload
+from fairlead.railway import Deployment, DeploymentStatus, LogLine, Scope, Upload
 from fairlead.railway.fields import Fields
 
 #: status, is_terminal, is_success, is_failure, needs_approval
@@ -145,7 +145,7 @@ def test_missing_field_is_wrong_or_optional(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, True])
-@pytest.mark.parametrize("record", [Deployment, ProjectToken, LogLine, Upload])
+@pytest.mark.parametrize("record", [Deployment, Scope, LogLine, Upload])
 def test_what_is_no_object_is_no_record(record: Any, value: Any) -> None:
     with pytest.raises(ResponseError, match="answer should be an object"):
         record.read(Fields(value, "answer"))
