@@ -44,6 +44,29 @@ def parse(text: str) -> tuple[dict[str, Pin], list[str]]:
     return pins, problems
 
 
+def disagreements(source: str, lock: str, *, name: str) -> list[str]:
+    """Hold a lock against the `.in` that it is compiled from, without resolving anything; return what is amiss."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    pins, found = parse(lock)
+    found = [f"{name}: {problem}" for problem in found]
+    for line in source.splitlines():
+        entry = line.split(" #")[0].strip()
+        if not entry or entry.startswith(("#", "-")):
+            continue
+        try:
+            wanted = Requirement(entry)
+        except InvalidRequirement as error:
+            found.append(f"{name}: {entry!r} is no requirement: {error}".splitlines()[0])
+            continue
+        pin = pins.get(normalise(wanted.name))
+        if pin is None and (wanted.marker is None or wanted.marker.evaluate()):
+            found.append(f"{name}: {wanted.name} is asked for and not locked; run: nox -s lock")
+        elif pin is not None and not wanted.specifier.contains(pin.version, prereleases=True):
+            found.append(f"{name}: {pin} is locked, and {entry} is asked for; run: nox -s lock")
+    return found
+
+
 def normalise(name: str) -> str:
     """Return a package's name in the one spelling that indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -59,6 +59,27 @@ class DeployConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RailwayConfig:
+    """How Railway builds and runs a service; times are in whole seconds, and None leaves a setting as it is there.
+
+    `overlap_seconds` is how long the earlier release goes on serving beside the new one, `draining_seconds` how long
+    it then may take to end what it has begun. Start, pre-deploy command and health check are the web's.
+    """
+
+    start_command: str | None
+    pre_deploy_command: tuple[str, ...]
+    healthcheck_path: str | None
+    healthcheck_timeout: int | None
+    overlap_seconds: int
+    draining_seconds: int
+    replicas: int | None
+    restart_policy: str | None
+    restart_retries: int | None
+    dockerfile_path: str | None
+    sleep: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class CoverageConfig:
     """What the coverage gate asks for, in per cent."""
 

@@ -115,9 +115,25 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "port": lambda raw: _whole_number(raw, low=0, high=65535, what="a port from 1 to 65535 (0: any free one)"),
     "seconds": lambda raw: _number(raw, low=0.1, high=86400, what="a number of seconds from 0.1 to 86400"),
     "seconds or 0": lambda raw: _number(raw, low=0, high=86400, what="a number of seconds from 0 to 86400"),
+    "whole seconds": lambda raw: _whole_number(raw, low=1, high=86400, what="whole seconds from 1 to 86400"),
+    "whole seconds or 0": lambda raw: _whole_number(raw, low=0, high=86400, what="whole seconds from 0 to 86400"),
     "count": lambda raw: _whole_number(raw, low=1, high=1000, what="a whole number from 1 to 1000"),
+    "count or 0": lambda raw: _whole_number(raw, low=0, high=1000, what="a whole number from 0 to 1000"),
     "per cent": lambda raw: _number(raw, low=0, high=100, what="a percentage from 0 to 100"),
 }
+
+_NUMBERS = frozenset(
+    {
+        "port",
+        "seconds",
+        "seconds or 0",
+        "whole seconds",
+        "whole seconds or 0",
+        "count",
+        "count or 0",
+        "per cent",
+    }
+)
 
 
 def check(raw: Any, kind: str) -> Any:
@@ -136,7 +152,7 @@ def from_text(text: str, kind: str) -> Any:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.strip().lower(), text
         )
-    if kind in {"port", "seconds", "seconds or 0", "count", "per cent"}:
+    if kind in _NUMBERS:
         try:
             return float(text) if "." in text else int(text)
         except ValueError:

@@ -100,7 +100,7 @@ def collect(
         build_number=environ.get("FAIRLEAD_BUILD_NUMBER") or environ.get("GITHUB_RUN_NUMBER") or "local",
         build_time=_time(environ, now).strftime("%Y-%m-%dT%H:%M:%SZ"),
         digest="",
-        actor=environ.get("GITHUB_ACTOR") or _user(),
+        actor=environ.get("GITHUB_ACTOR") or user(),
         dirty=changes is None or bool(changes),
     )
 
@@ -124,7 +124,8 @@ def _git(root: Path, runner: Runner, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who runs this, as the machine knows them."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

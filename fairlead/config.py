@@ -21,6 +21,7 @@ from fairlead._sections import (
     EnvironmentConfig,
     MigrationsConfig,
     PlatformConfig,
+    RailwayConfig,
 )
 from fairlead._values import check, describe, from_text
 from fairlead.exceptions import ConfigurationError
@@ -33,6 +34,7 @@ __all__ = [
     "EnvironmentConfig",
     "MigrationsConfig",
     "PlatformConfig",
+    "RailwayConfig",
     "load",
 ]
 
@@ -69,6 +71,7 @@ class Config:
     bundle: BundleConfig
     platform: PlatformConfig
     deploy: DeployConfig
+    railway: RailwayConfig
     coverage: CoverageConfig
     environments: Mapping[str, EnvironmentConfig]
     values: Mapping[str, Any] = field(repr=False)
@@ -132,6 +135,19 @@ _SECTIONS: dict[str, dict[str, _Key]] = {
         "smoke": _Key("list of strings", ()),
         "required-variables": _Key("list of strings", ()),
     },
+    "railway": {
+        "start-command": _Key("string"),
+        "pre-deploy-command": _Key("list of strings", ()),
+        "healthcheck-path": _Key("url path"),
+        "healthcheck-timeout": _Key("whole seconds"),
+        "overlap-seconds": _Key("whole seconds or 0", 15),
+        "draining-seconds": _Key("whole seconds or 0", 30),
+        "replicas": _Key("count"),
+        "restart-policy": _Key("ON_FAILURE|ALWAYS|NEVER"),
+        "restart-retries": _Key("count or 0"),
+        "dockerfile-path": _Key("string"),
+        "sleep": _Key("boolean"),
+    },
     "coverage": {
         name: _Key("per cent", value)
         for name, value in (("statements", 85.0), ("branches", 75.0), ("functions", 80.0), ("lines", 85.0))
@@ -186,6 +202,7 @@ def load(
         bundle=BundleConfig(**sections["bundle"]),
         platform=PlatformConfig(**sections["platform"]),
         deploy=DeployConfig(**sections["deploy"]),
+        railway=RailwayConfig(**sections["railway"]),
         coverage=CoverageConfig(**sections["coverage"]),
         environments=MappingProxyType(environments),
         values=MappingProxyType(reader.values),

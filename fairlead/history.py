@@ -25,7 +25,8 @@ FILE = "history.jsonl"
 class Event:
     """One act or gate run: what, where, by whom, how long (in seconds), and how it ended.
 
-    `backup` is what a deploy made first: its file, its size in bytes, and the newest migration in it.
+    `backup` is what a deploy made first: its file, its size in bytes, and the newest migration in it. `approval` says
+    who approved it and how, `archive` is the SHA-256 of the file that was sent.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Event:
     duration: float | None = None
     steps: Mapping[str, float] = field(default_factory=dict)
     backup: Mapping[str, str | int] | None = None
+    approval: Mapping[str, Any] | None = None
+    archive: str | None = None
     detail: str | None = None
     at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 

@@ -70,6 +70,9 @@ class PlatformDouble:
             raise self.refuse
         self.rolled_back.append(deployment_id)
 
+    def cancel(self, deployment_id: str, /) -> None:
+        self.become(deployment_id, "REMOVED")
+
     def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
         return [known for known in self.known[::-1] if service_id in {None, self.service_of(known)}][:limit]
 

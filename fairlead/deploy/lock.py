@@ -1,25 +1,55 @@
-"""The deploy lock: one deploy for each environment at a time, from one checkout."""
+"""The deploy lock: one act at a time that changes an environment, from one checkout.
+
+The system takes the lock away from a process that ends, however it does, so that no lock is ever stale. What its owner
+wrote stays in the file unless it came to an end of its own, and tells the next one what was left half done.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from fairlead import build
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.exceptions import LockedError, PlatformError
 
+_LARGEST = 65536
+
+
+@dataclass(slots=True)
+class Lock:
+    """A lock that is held; `left` is what an owner wrote that was killed, empty when none was."""
+
+    handle: int
+    facts: dict[str, Any]
+    left: Mapping[str, Any] = field(default_factory=dict)
+
+    def note(self, **facts: Any) -> None:
+        """Write down how far the owner has come, for whoever finds the lock left behind."""
+        self.facts |= facts
+        _write(self.handle, json.dumps(self.facts).encode())
+
+    def deployments(self) -> frozenset[str]:
+        """Return the ids of the deployments that an owner began who was killed."""
+        found = self.left.get("deployments")
+        return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()
+
 
 @contextlib.contextmanager
-def hold_lock(config: Config, environment: EnvironmentConfig) -> Iterator[None]:
-    """Hold the environment's deploy lock; it goes with the process, however that ends."""
+def hold_lock(config: Config, environment: EnvironmentConfig, *, reason: str) -> Iterator[Lock]:
+    """Hold the environment's lock for `reason` ("deploy", "rollback" …).
+
+    Raises `LockedError` naming the owner where another process has it, `PlatformError` where it cannot be made.
+    """
     file = config.state_dir / "locks" / f"{environment.name}.lock"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         hint = "free some space or mend the folder's permissions"
         raise PlatformError(f"the deploy lock {file} cannot be made: {error.strerror}", hint=hint) from None
@@ -27,18 +57,52 @@ def hold_lock(config: Config, environment: EnvironmentConfig) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _locked_by(environment, os.pread(handle, 4096, 0)) from None
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).strftime("%H:%M:%S UTC")}
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(owner).encode(), 0)
-        yield
+            raise _locked_by(environment, _read(handle)) from None
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "user": build.user(),
+            "since": since,
+            "reason": reason,
+        }
+        lock = Lock(handle, owner, _read(handle))
+        lock.note()
+        try:
+            yield lock
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            _write(handle, b"")
+            raise
+        _write(handle, b"")
     finally:
         os.close(handle)
 
 
-def _locked_by(environment: EnvironmentConfig, text: bytes) -> LockedError:
-    owner: dict[str, Any] = {}
+def describe(owner: Mapping[str, Any]) -> str:
+    """Say in a few words who holds or held a lock, why and since when."""
+    if not owner:
+        return "another process"
+    reason, user, pid = (owner.get(name, "?") for name in ("reason", "user", "pid"))
+    return f"a {reason} of {user} (process {pid} on {owner.get('host', '?')} since {owner.get('since', '?')})"
+
+
+def _locked_by(environment: EnvironmentConfig, owner: Mapping[str, Any]) -> LockedError:
+    hint = "wait for it to end, then run this again"
+    return LockedError(f"{environment.name} is locked by {describe(owner)}", hint=hint)
+
+
+def _read(handle: int) -> Mapping[str, Any]:
     with contextlib.suppress(ValueError):
-        owner = json.loads(text)
-    who = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
-    return LockedError(f"{environment.name} is being deployed by {who}", hint="wait for it to end, then run this again")
+        found = json.loads(os.pread(handle, _LARGEST, 0))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _write(handle: int, content: bytes) -> None:
+    # On a full disk the lock still holds; only what it says is lost.
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, content, 0)

@@ -1,16 +1,40 @@
-"""What a deploy would send, and every reason not to send it; touches nothing and asks nobody."""
+"""Every reason not to deploy, found before anything is changed and told at once.
 
-from fairlead import build, bundle, migrations
+What the tree says is looked at without asking anybody; what the platform says, once it can be reached.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fairlead import _locks, build, bundle, migrations
 from fairlead.bundle import Bundle
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.deploy.target import name_missing_access
-from fairlead.exceptions import MigrationError, PreflightError
+from fairlead.deploy.lock import Lock, describe
+from fairlead.deploy.releases import Release, find_serving, read_release
+from fairlead.deploy.target import Target, TargetService, name_missing_access
+from fairlead.exceptions import Error, LockedError, MigrationError, PreflightError
+from fairlead.railway import Deployment
+
+#: Given the revision that serves, None where nothing does: what the linter finds in the migrations that are new.
+Lint = Callable[[str | None], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the platform says before a deploy: the deployments of each service, newest first, and what is amiss."""
+
+    known: dict[str, tuple[Deployment, ...]]
+    problems: tuple[str, ...]
+
+    def serving(self, service: TargetService) -> Release | None:
+        """Return the release that the platform says a service serves."""
+        return find_serving(self.known[service.kind])
 
 
 def plan(
     config: Config, environment: EnvironmentConfig, *, from_dirty: bool = False, backup: bool = False
 ) -> tuple[Bundle, tuple[str, ...]]:
-    """Make the bundle that a deploy would send and collect every reason not to send it.
+    """Make the bundle that a deploy would send and collect every reason of the tree's not to send it.
 
     With `backup` the environment's database must be known. Touches nothing and asks nobody. Where there are reasons,
     the bundle may be empty.
@@ -21,11 +45,8 @@ def plan(
         made = bundle.make_bundle(config, info)
     except PreflightError as error:
         made, problems = Bundle((), info), list(error.problems)
-    try:
-        if not migrations.load_migrations(config.migrations.directory):
-            problems.append(f"{config.migrations.directory} holds no migration")
-    except MigrationError as error:
-        problems.append(error.message)
+    problems += _look_at_migrations(config)
+    problems += _look_at_lock(config)
     if environment.branch and info.branch != environment.branch:
         problems.append(f"{environment.name} is deployed from branch {environment.branch}, and this is {info.branch}")
     problems += name_missing_access(config, environment)
@@ -33,6 +54,80 @@ def plan(
     if info.dirty and environment.platform != "local" and not from_dirty:
         problems.append("the tree has uncommitted changes; commit them, or pass --from-dirty to deploy them marked so")
     return made, tuple(problems)
+
+
+def inspect(
+    config: Config, environment: EnvironmentConfig, target: Target, *, lock: Lock, lint: Lint | None = None
+) -> Standing:
+    """Ask the platform what it has, and collect every reason of its not to deploy.
+
+    Raises `LockedError` where it is deploying already, unless that is what the killed owner of the lock began.
+    """
+    known = {service.kind: target.deployments(service) for service in target.services}
+    refuse_in_flight(environment, known, lock)
+    problems = [problem for service in target.services for problem in _name_missing_variables(config, target, service)]
+    serving = find_serving(known[target.web.kind])
+    if lint is not None:
+        problems += lint(serving.revision if serving else None)
+    return Standing(known, tuple(problems))
+
+
+def refuse_in_flight(environment: EnvironmentConfig, known: dict[str, tuple[Deployment, ...]], lock: Lock) -> None:
+    """Raise `LockedError` where the platform has a deployment in flight that is not the lock's killed owner's."""
+    own = lock.deployments()
+    for deployments in known.values():
+        for one in deployments:
+            if one.status.is_in_flight and one.id not in own:
+                release = read_release(one)
+                who = f" by {release.by}" if release and release.by else ""
+                what = f"deployment {one.id}{who} is {one.status}"
+                raise LockedError(
+                    f"the platform is deploying to {environment.name} already: {what}",
+                    hint="wait for it to end, or end it there, then run this again",
+                )
+
+
+def describe_left(lock: Lock) -> str | None:
+    """Say what the lock's killed owner left half done; None when no owner was killed."""
+    if not lock.left:
+        return None
+    begun = ", ".join(sorted(lock.deployments()))
+    what = f" It had begun deployment {begun}." if begun else " It had sent nothing yet."
+    return f"{describe(lock.left)} was broken off.{what}"
+
+
+def _look_at_migrations(config: Config) -> list[str]:
+    try:
+        if not migrations.load_migrations(config.migrations.directory):
+            return [f"{config.migrations.directory} holds no migration"]
+    except MigrationError as error:
+        return [error.message]
+    return []
+
+
+def _look_at_lock(config: Config) -> list[str]:
+    """Hold the release's lock against what is asked for: each pinned, hashed, and at a version that is allowed."""
+    lock = config.backend / "requirements.txt"
+    source = lock.with_suffix(".in")
+    if not (lock.is_file() and source.is_file()):
+        return []
+    try:
+        return _locks.disagreements(source.read_text("utf-8"), lock.read_text("utf-8"), name=lock.name)
+    except OSError as error:
+        return [f"{lock} cannot be held against {source.name}: {error.strerror}"]
+
+
+def _name_missing_variables(config: Config, target: Target, service: TargetService) -> list[str]:
+    required = config.deploy.required_variables
+    if not required:
+        return []
+    try:
+        present = target.client.fetch_variable_names(
+            project_id=target.project_id, environment_id=target.environment_id, service_id=service.id
+        )
+    except Error as error:
+        return [f"whether {service.name} has its variables could not be checked: {error.message}"]
+    return [f"the variable {name} is not set for {service.name}" for name in required if name not in present]
 
 
 def _name_missing_database(config: Config, environment: EnvironmentConfig) -> list[str]:

@@ -1,58 +1,83 @@
-"""Release numbers, read from and written to the message that the platform keeps with each deployment."""
+"""Releases, read from and written to the message that the platform keeps with each deployment."""
 
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from fairlead.railway import Deployment, DeploymentStatus
 
 _MARK = "fairlead"
+_SERVED = frozenset({"SUCCESS", "REMOVED", "REMOVING", "SLEEPING", "CRASHED"})
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One bundle deployed to one environment."""
+    """One bundle deployed to one environment.
+
+    `reason` is "rollback" where it came back, `canary` its share of the requests, in per cent, while it is a canary.
+    """
 
     number: int
     digest: str
     version: str
     revision: str
+    by: str = ""
+    dirty: bool = False
     deployment_id: str = ""
     status: str = ""
     created_at: str = ""
+    reason: str = ""
+    can_rollback: bool = False
+    canary: float | None = None
 
     def to_message(self) -> str:
         """Render the text that the platform keeps with the deployment."""
-        return f"{_MARK} release={self.number} digest={self.digest} version={self.version} revision={self.revision}"
+        facts = {
+            "release": str(self.number),
+            "digest": self.digest,
+            "version": self.version,
+            "revision": self.revision,
+            "by": self.by,
+            "dirty": "yes" if self.dirty else "",
+        }
+        return " ".join([_MARK, *(f"{name}={quote(fact, safe=':+')}" for name, fact in facts.items() if fact)])
 
 
 def read_releases(deployments: tuple[Deployment, ...]) -> tuple[Release, ...]:
     """Read the releases among a platform's deployments, in their order; what Fairlead did not make is left out."""
-    return tuple(release for deployment in deployments if (release := _read_release(deployment)) is not None)
+    return tuple(release for deployment in deployments if (release := read_release(deployment)) is not None)
 
 
-def _read_release(deployment: Deployment) -> Release | None:
+def read_release(deployment: Deployment) -> Release | None:
+    """Read the release that a deployment is of; None where Fairlead did not make it."""
     words = (deployment.message or "").split()
     if not words or words[0] != _MARK:
         return None
-    facts = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    if not facts.get("release", "").isdigit():
+    facts = {name: unquote(fact) for name, _, fact in (word.partition("=") for word in words[1:]) if fact}
+    if not facts.get("release", "").isdecimal():
         return None
+    canary = deployment.meta.get("canary")
     return Release(
         number=int(facts["release"]),
         digest=facts.get("digest", ""),
         version=facts.get("version", ""),
         revision=facts.get("revision", ""),
+        by=facts.get("by", ""),
+        dirty=facts.get("dirty") == "yes",
         deployment_id=deployment.id,
         status=str(deployment.status),
         created_at=deployment.created_at.isoformat(timespec="seconds"),
+        reason=deployment.reason or "",
+        can_rollback=deployment.can_rollback,
+        canary=float(canary) if isinstance(canary, int | float) else None,
     )
 
 
 def find_serving(deployments: tuple[Deployment, ...]) -> Release | None:
-    """Return the newest release that the platform says is serving."""
-    return next((one for one in read_releases(deployments) if one.status == DeploymentStatus.SUCCESS), None)
+    """Return the newest release that the platform says is serving; a canary serves only beside one."""
+    releases = read_releases(deployments)
+    return next((one for one in releases if one.status == DeploymentStatus.SUCCESS and one.canary is None), None)
 
 
 def next_number(deployments: tuple[Deployment, ...]) -> int:
     """Return the number after the newest release that once served; a deployment that failed uses none up."""
-    served = {"SUCCESS", "REMOVED", "REMOVING", "SLEEPING", "CRASHED"}
-    return 1 + max((one.number for one in read_releases(deployments) if one.status in served), default=0)
+    return 1 + max((one.number for one in read_releases(deployments) if one.status in _SERVED), default=0)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from graphql import (
     DocumentNode,
@@ -79,6 +79,9 @@ class Platform(Protocol):
     def roll_back(self, deployment_id: str, /) -> None:
         """Begin to deploy again what a deployment was."""
 
+    def cancel(self, deployment_id: str, /) -> None:
+        """Give up a deployment that is in flight."""
+
     def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
         """Return deployments, newest first, of one service or of all."""
 
@@ -115,7 +118,8 @@ class Answers:
             "deployments": self._deployments,
             "deployment": self._deployment,
             "deploymentEvents": self._events,
-            "deploymentRollback": self._roll_back,
+            "deploymentCancel": functools.partial(self._change, "cancel"),
+            "deploymentRollback": functools.partial(self._change, "roll_back"),
             "httpMetricsGroupedByStatus": self._by_status,
             "httpDurationMetrics": self._durations,
             "project": self._own_project,
@@ -216,10 +220,10 @@ class Answers:
         ]
         return _connection(nodes, **arguments)
 
-    def _roll_back(self, _info: object, **arguments: Any) -> bool:
+    def _change(self, what: Literal["cancel", "roll_back"], _info: object, **arguments: Any) -> bool:
         deployment = self._find(arguments["id"])
         try:
-            self._platform.roll_back(deployment.id)
+            getattr(self._platform, what)(deployment.id)
         except Error as error:
             raise GraphQLError(error.message) from None
         return True

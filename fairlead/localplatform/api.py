@@ -53,7 +53,8 @@ def make_api(
             Route("/graphql/v2", api.graphql, methods=["POST"]),
             Route(place + "/up", api.up, methods=["POST"]),
             Route(place + "/deployment/{deployment}/logs", api.logs, methods=["GET"]),
-            Route(place + "/deployment/{deployment}/canary", api.canary, methods=["GET", "POST"]),
+            Route(place + "/deployment/{deployment}/canary", api.canary, methods=["POST"]),
+            Route(place + "/deployment/{deployment}/traffic", api.traffic, methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(_HOSTS), www_redirect=False)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
@@ -114,36 +115,30 @@ class _Api:
         )
 
     def logs(self, request: Request) -> Response:
-        if not self._authorized(request):
-            return _message(401, "Not Authorized")
+        if refusal := self._refuse_asking(request):
+            return refusal
         deployment = request.path_params["deployment"]
-        if self._unknown(request) or self._platform.deployment(deployment) is None:
-            return _message(404, "there is no such deployment on the local platform")
         lines: list[LogLine] = []
         for stream in ("build", "deploy"):
             lines += self._platform.logs(deployment, stream=stream, limit=_LOG_LINES)
         return PlainTextResponse("".join(f"{line.timestamp} {line.stream:6} {line.message}\n" for line in lines))
 
     async def canary(self, request: Request) -> Response:
-        """Say what each release answered while a canary ran, or (POST) let it take over or withdraw it.
-
-        Railway has nothing like it.
-        """
-        if not self._authorized(request):
-            return _message(401, "Not Authorized")
+        """Let a canary take over or withdraw it; Railway has nothing like it."""
+        if refusal := self._refuse_asking(request):
+            return refusal
         deployment = request.path_params["deployment"]
-        if self._unknown(request) or self._platform.deployment(deployment) is None:
-            return _message(404, "there is no such deployment on the local platform")
-        if request.method == "GET":
-            return self._compare(request, deployment)
         try:
             await self._platform.settle(deployment, take_over=request.query_params.get("take-over") == "true")
         except Error as error:
             return _message(409, error.message)
         return JSONResponse({"settled": True})
 
-    def _compare(self, request: Request, deployment: str) -> Response:
-        asked = request.query_params
+    async def traffic(self, request: Request) -> Response:
+        """Say what one release answered, in the shape of Railway's metrics of a service."""
+        if refusal := self._refuse_asking(request):
+            return refusal
+        asked, deployment = request.query_params, request.path_params["deployment"]
         try:
             period = {name: float(asked[name]) for name in ("since", "until")}
             step = int(asked.get("step", "1"))
@@ -182,6 +177,13 @@ class _Api:
         if given["project"] != self._platform.project_id:
             return "project"
         return "environment" if given["environment"] != self._platform.environment_id else None
+
+    def _refuse_asking(self, request: Request) -> Response | None:
+        if not self._authorized(request):
+            return _message(401, "Not Authorized")
+        if self._unknown(request) or self._platform.deployment(request.path_params["deployment"]) is None:
+            return _message(404, "there is no such deployment on the local platform")
+        return None
 
     def _refuse_upload(self, request: Request) -> Response | None:
         if not self._authorized(request):

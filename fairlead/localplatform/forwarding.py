@@ -4,15 +4,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import h11
-import httpx
-
 from fairlead.localplatform.ports import LOOPBACK
 
 Headers = list[tuple[bytes, bytes]]
 
 #: A request that carries this header goes to the release of that deployment.
 DEPLOYMENT_HEADER: Final = b"x-fairlead-deployment"
+#: The most that the head of a request for a WebSocket or of an answer may be, in bytes.
+LONGEST_HEAD: Final = 262_144
 READ_LOGS: Final = "read what it printed: invoke platform.logs"
 
 _HOP_BY_HOP: Final = frozenset(
@@ -31,6 +30,8 @@ _HOP_BY_HOP: Final = frozenset(
 )
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"})
 _TITLES: Final = {400: "Bad Request", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+#: Answers without a body; a length beside them would be taken for that of a body that never comes.
+_EMPTY: Final = frozenset({204, 304})
 _SCHEMES: Final = (b"http://", b"https://")
 
 
@@ -53,6 +54,15 @@ def make_request_headers(given: Iterable[tuple[bytes, bytes]], *, client: str, s
         (b"x-forwarded-proto", scheme.encode("ascii")),
         (b"x-forwarded-host", host),
     ]
+
+
+def make_answer_headers(status: int, given: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return the headers that a client is answered with; the length is left out where it is not that of the body."""
+    pairs = list(given)
+    headers = keep_end_to_end(pairs)
+    if status in _EMPTY or find_header(pairs, b"transfer-encoding") is not None:
+        return [pair for pair in headers if pair[0] != b"content-length"]
+    return headers
 
 
 def read_target(scope: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
@@ -98,11 +108,9 @@ def explain_absence(deployment_id: str | None) -> tuple[str, str]:
 
 def describe_failure(error: Exception) -> str:
     """Say why a release gave no answer; never in its own words, which may hold what is for nobody else."""
-    if isinstance(error, httpx.ConnectError | OSError):
+    if isinstance(error, ConnectionRefusedError | TimeoutError):
         return "the release cannot be connected to"
-    if isinstance(error, httpx.RemoteProtocolError | h11.RemoteProtocolError):
-        return "the release broke off, or what it said is no answer"
-    return "the connection to the release broke"
+    return "the release broke off, or what it said is no answer"
 
 
 def forwarded_client(peer: Any) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-import httpx
+import h11
 
 from fairlead.localplatform import forwarding
 from fairlead.localplatform.forwarding import READ_LOGS, describe_failure, find_header
@@ -28,9 +28,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_TIMEOUT: Final = {"connect": 5.0, "read": 300.0, "write": 60.0, "pool": 60.0}
-#: Answers without a body; a length beside them would be taken for that of a body that never comes.
-_EMPTY: Final = frozenset({204, 304})
 
 
 class Proxy:
@@ -94,40 +91,40 @@ class _Exchange:
         """Pass the request on to a release; return the status that counts for it, 400 when the request is at fault."""
         try:
             return await self._pass_on(target)
-        except httpx.LocalProtocolError as error:
+        except h11.LocalProtocolError as error:
             return await self._refuse(400, f"the request cannot be passed on: {error}", "correct the request")
-        except httpx.TimeoutException:
+        except TimeoutError:
             return await self._refuse(504, "the release did not answer in time", READ_LOGS)
-        except (httpx.TransportError, OSError) as error:
+        except (h11.RemoteProtocolError, OSError) as error:
             return await self._refuse(502, describe_failure(error), READ_LOGS)
 
     async def _pass_on(self, target: Target) -> int:
-        request = self._make_request(target)
-        repeatable = request.method in _REPEATABLE and self._body_read.is_set()
-        answer = await target.send(request, repeatable=repeatable)
-        status = answer.status_code
+        request, has_body = self._make_request(target)
+        if not has_body:
+            self._body_read.set()
+        answer = await target.send(
+            request,
+            self._read_body() if has_body else None,
+            repeatable=not has_body and self._scope["method"] in _REPEATABLE,
+        )
         try:
-            if status < 200:
-                raise httpx.RemoteProtocolError(f"it switched protocols (status {status}) unasked")
-            headers = forwarding.keep_end_to_end(answer.headers.raw)
-            if status in _EMPTY:
-                headers = [pair for pair in headers if pair[0] != b"content-length"]
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            headers = forwarding.make_answer_headers(answer.status, answer.headers)
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
             self._answered = True
-            async for chunk in answer.aiter_raw():
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async for piece in answer.read():
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         finally:
-            await answer.aclose()
-        # The connection is given back first: with its last byte the client may be gone, which ends this task.
+            answer.close()
         await self._send({"type": "http.response.body", "body": b""})
-        return status
+        return answer.status
 
-    def _make_request(self, target: Target) -> httpx.Request:
+    def _make_request(self, target: Target) -> tuple[h11.Request, bool]:
+        """Make the request that a release is sent, and tell whether a body belongs to it."""
         scope = self._scope
         given = scope["headers"]
         path, named = forwarding.read_target(scope)
         if scope["method"] == "CONNECT" or not (path.startswith(b"/") or path == b"*"):
-            raise httpx.LocalProtocolError("it asks for no path")
+            raise h11.LocalProtocolError("it asks for no path")
         host = named or find_header(given, b"host") or f"{LOOPBACK}:{target.port}".encode()
         if named:
             given = [(b"host", host), *(pair for pair in given if pair[0].lower() != b"host")]
@@ -135,23 +132,14 @@ class _Exchange:
             given, client=forwarding.forwarded_client(scope["client"]), scheme=scope["scheme"], host=host
         )
         coding = find_header(given, b"transfer-encoding")
-        if coding is not None and coding.lower().strip() != b"chunked":
-            raise httpx.LocalProtocolError("its transfer coding is unknown")
-        chunked = coding is not None
-        if chunked:
+        if coding is not None:
+            if coding.lower().strip() != b"chunked":
+                raise h11.LocalProtocolError("its transfer coding is unknown")
             # Of two statements about the length, the one that the body was read by is passed on.
             headers = [pair for pair in headers if pair[0] != b"content-length"]
             headers.append((b"transfer-encoding", b"chunked"))
-        has_body = chunked or (find_header(given, b"content-length") or b"0").strip(b"0") != b""
-        if not has_body:
-            self._body_read.set()
-        return httpx.Request(
-            scope["method"],
-            f"http://{LOOPBACK}:{target.port}/",
-            headers=headers,
-            stream=_Body(self._read_body()) if has_body else httpx.ByteStream(b""),
-            extensions={"timeout": dict(_TIMEOUT), "target": path},
-        )
+        has_body = coding is not None or (find_header(given, b"content-length") or b"0").strip(b"0") != b""
+        return h11.Request(method=scope["method"], target=path, headers=headers), has_body
 
     async def _read_body(self) -> AsyncIterator[bytes]:
         while True:
@@ -183,11 +171,3 @@ class _Exchange:
 
 class _ClientGoneError(Exception):
     """The client closed the connection before its request was whole."""
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks

@@ -7,14 +7,13 @@ the requests it is working on, so that an old release can be left to finish them
 import asyncio
 import contextlib
 import random
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
-import httpx
+import h11
 
-#: Shorter than the five seconds after which uvicorn closes an idle connection, so that few are used while they go away.
-_IDLE: Final = 2.0
+from fairlead.localplatform.upstream import Answer, Connections
+
 _PATIENCE: Final = 30.0
 #: How finely the share of a canary is set: thousandths of a per cent.
 _WHOLE: Final = 100_000
@@ -30,30 +29,13 @@ class Target:
         self._idle = asyncio.Event()
         self._idle.set()
         self._leave: set[Callable[[], None]] = set()
-        self._kept = _make_transport(keep=64)
-        self._fresh = _make_transport(keep=0)
+        self._connections = Connections(port)
 
-    async def send(self, request: httpx.Request, *, repeatable: bool) -> httpx.Response:
-        """Send a request and return the answer once its headers are there.
-
-        The other side may close a kept connection just when it is used again. So one that is repeatable is sent once
-        more, over a connection of its own, and any other goes over a connection of its own at once.
-        """
-        if not repeatable:
-            return await self._fresh.handle_async_request(request)
-        opened = False
-
-        async def watch(event: str, _facts: object) -> None:
-            nonlocal opened
-            opened = opened or event == "connection.connect_tcp.started"
-
-        request.extensions["trace"] = watch
-        try:
-            return await self._kept.handle_async_request(request)
-        except (httpx.NetworkError, httpx.RemoteProtocolError):
-            if opened:
-                raise
-        return await self._fresh.handle_async_request(request)
+    async def send(
+        self, request: h11.Request, body: AsyncIterator[bytes] | None = None, *, repeatable: bool = False
+    ) -> Answer:
+        """Send a request and return the answer once its head is there; see `Connections.send`."""
+        return await self._connections.send(request, body, repeatable=repeatable)
 
     @contextlib.contextmanager
     def use(self, *, leave: Callable[[], None] | None = None) -> Iterator[None]:
@@ -87,8 +69,7 @@ class Target:
     async def close(self) -> None:
         """Close the connections; WebSockets are told to go away."""
         self._tell_to_leave()
-        await self._kept.aclose()
-        await self._fresh.aclose()
+        self._connections.close()
 
     def _tell_to_leave(self) -> None:
         for leave in tuple(self._leave):
@@ -102,7 +83,7 @@ class Router:
         self.target: Target | None = None
         self.canary: Target | None = None
         self._spread = _Spread(0.0)
-        self._kept: dict[str, Target] = {}
+        self._kept: set[Target] = set()
         self._expected = False
         self._changed = asyncio.Event()
 
@@ -126,13 +107,12 @@ class Router:
 
     def keep(self, target: Target) -> None:
         """Let a release that gets no requests by itself be reached by its deployment's id."""
-        self._kept[target.deployment_id] = target
+        self._kept.add(target)
         self._announce()
 
     def forget(self, target: Target) -> None:
         """Undo `keep`; nothing happens to a target that is not kept."""
-        if self._kept.get(target.deployment_id) is target:
-            del self._kept[target.deployment_id]
+        self._kept.discard(target)
 
     async def find(self, deployment_id: str | None = None, *, patience: float = _PATIENCE) -> Target | None:
         """Return who gets the next request, or the release of a deployment; None when there is none.
@@ -149,7 +129,7 @@ class Router:
     def _choose(self, deployment_id: str | None) -> Target | None:
         if deployment_id is None:
             return self.canary if self.canary is not None and self._spread.take() else self.target
-        for target in (self.target, self.canary, *self._kept.values()):
+        for target in (self.target, self.canary, *self._kept):
             if target is not None and target.deployment_id == deployment_id:
                 return target
         return None
@@ -181,11 +161,3 @@ class _Spread:
 
     def _draw(self) -> int:
         return self._block + random.randint(1, _WHOLE)  # noqa: S311 - a sample is no secret  # nosec B311
-
-
-def _make_transport(*, keep: int) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=keep, keepalive_expiry=_IDLE),
-    )

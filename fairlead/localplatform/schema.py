@@ -292,6 +292,7 @@ input ServiceSourceInput {
 }
 
 type Mutation {
+  deploymentCancel(id: String!): Boolean!
   deploymentRollback(id: String!): Boolean!
   serviceInstanceUpdate(environmentId: String, input: ServiceInstanceUpdateInput!, serviceId: String!): Boolean!
 }

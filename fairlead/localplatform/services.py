@@ -128,6 +128,13 @@ class Platform:
         supervisor = self._services.supervisor(deployment.service)
         anyio.from_thread.run_sync(supervisor.roll_back, deployment)
 
+    def cancel(self, deployment_id: str, /) -> None:
+        """Give up a deployment that is in flight; called from a worker thread."""
+        deployment = self._store.deployment(deployment_id)
+        if deployment is None:
+            raise PlatformError("Deployment not found")
+        anyio.from_thread.run_sync(self._services.supervisor(deployment.service).cancel, deployment)
+
     def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
         """Return deployments, newest first, of one service or of all."""
         kind = None if service_id is None else self._services.kind_of(service_id)

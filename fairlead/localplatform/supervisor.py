@@ -22,6 +22,7 @@ from fairlead.localplatform.records import (
     DRAIN_INSTANCES,
     FAILED,
     IN_FLIGHT,
+    INITIALIZING,
     REMOVED,
     REMOVING,
     SUCCESS,
@@ -65,6 +66,8 @@ class Supervisor:
         self._serving: Serving | None = None
         self._warm = Warm(router)
         self._canary: Standby | None = None
+        self._deploying: asyncio.Task[None] | None = None
+        self._cancelled: set[str] = set()
         self._retiring: set[asyncio.Task[None]] = set()
 
     def receive(self, archive: Path, *, message: str | None, canary: float | None = None) -> Deployment:
@@ -81,6 +84,14 @@ class Supervisor:
         return self._enqueue(
             None, message=deployment.message, digest=deployment.digest, reason="rollback", origin=deployment.release
         )
+
+    def cancel(self, deployment: Deployment) -> None:
+        """Give up a deployment that is in flight; raise `PlatformError` where it is not."""
+        if deployment.status not in IN_FLIGHT:
+            raise PlatformError(f"deployment {deployment.id} is not in flight: it is {deployment.status}")
+        self._cancelled.add(deployment.id)
+        if self._deploying is not None and deployment.status != INITIALIZING:
+            self._deploying.cancel()
 
     def recover(self) -> None:
         """Settle what an earlier run of the platform left unfinished, and start its release again."""
@@ -103,8 +114,14 @@ class Supervisor:
         """Deploy what is in the queue, for ever."""
         while True:
             deployment_id, archive = await self._queue.get()
+            deploying = self._deploying = asyncio.create_task(self._deploy(deployment_id, archive))
             try:
-                await self._deploy(deployment_id, archive)
+                await deploying
+            except asyncio.CancelledError:
+                if deployment_id not in self._cancelled:
+                    deploying.cancel()
+                    raise
+                self._give_up(deployment_id, "the deployment was cancelled")
             except Error as error:
                 self._give_up(deployment_id, render_diagnosis(error))
             except Exception as error:  # noqa: BLE001 - one deployment's fault must not end the queue
@@ -113,6 +130,7 @@ class Supervisor:
                 why = f"the disk of {self._store.directory} is full" if full else f"an internal fault: {error!r}"
                 self._give_up(deployment_id, f"the deployment failed: {why}; next: see {self._store.directory}")
             finally:
+                self._deploying = None
                 if archive is not None:
                     archive.unlink(missing_ok=True)
 
@@ -157,6 +175,8 @@ class Supervisor:
         return deployment
 
     async def _deploy(self, deployment_id: str, archive: Path | None) -> None:
+        if deployment_id in self._cancelled:
+            raise PlatformError("the deployment was cancelled")
         deployment = self._store.change(deployment_id, status=DEPLOYING if archive is None else BUILDING)
         config = self._config = self._load_config() if archive is not None else self._read_config()
         if self._canary is not None:

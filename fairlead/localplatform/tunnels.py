@@ -13,6 +13,7 @@ from typing import Any, Final
 import h11
 
 from fairlead.localplatform import forwarding
+from fairlead.localplatform.forwarding import LONGEST_HEAD
 from fairlead.localplatform.ports import LOOPBACK
 from fairlead.localplatform.routing import Router, Target
 from fairlead.localplatform.traffic import Traffic
@@ -23,7 +24,6 @@ _ANSWER_TIMEOUT: Final = 60.0
 #: How long the other side may take to finish a frame, or to close its end, once it was told to go away.
 _FAREWELL: Final = 1.0
 _PIECE: Final = 65536
-_LONGEST_HEAD: Final = 262_144
 #: A close frame with code 1001, as a server sends it and, masked with zeros, as a client does (RFC 6455, 5.5.1, 7.4.1).
 _GOING_AWAY: Final = b"\x88\x02\x03\xe9"
 _GOING_AWAY_MASKED: Final = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
@@ -34,7 +34,7 @@ class Tunnel(asyncio.StreamReaderProtocol):
     """One client's WebSocket, from the moment that the server hands the connection over."""
 
     def __init__(self, router: Router, traffic: Traffic, *, connections: "set[Any]") -> None:
-        super().__init__(asyncio.StreamReader(limit=_LONGEST_HEAD), self._serve)
+        super().__init__(asyncio.StreamReader(limit=LONGEST_HEAD), self._serve)
         self._router = router
         self._traffic = traffic
         self._connections = connections
@@ -58,7 +58,7 @@ class Tunnel(asyncio.StreamReaderProtocol):
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        client = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_HEAD)
+        client = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         client.receive_data(head)
         request = client.next_event()
         if not isinstance(request, h11.Request):
@@ -105,7 +105,7 @@ class _Upgrade:
         self._writer = writer
         self._there_reader = there_reader
         self._there_writer = there_writer
-        self._release = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        self._release = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
         #: What the release sent right after its answer.
         self.first = b""
 
@@ -121,7 +121,7 @@ class _Upgrade:
         except (OSError, h11.RemoteProtocolError) as error:
             _refuse(self._client, self._writer, 502, forwarding.describe_failure(error), forwarding.READ_LOGS)
             return 502
-        headers = forwarding.keep_end_to_end(answer.headers.raw_items())
+        headers = forwarding.make_answer_headers(answer.status_code, answer.headers.raw_items())
         if isinstance(answer, h11.InformationalResponse):
             self.first = self._release.trailing_data[0]
             accepted = h11.InformationalResponse(status_code=101, headers=headers + _UPGRADE, reason=answer.reason)

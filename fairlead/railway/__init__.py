@@ -6,6 +6,7 @@ The client is loaded when first asked for, so that importing the records costs n
 from typing import TYPE_CHECKING, Any
 
 from fairlead.railway.models import (
+    RAILWAY_URL,
     Deployment,
     DeploymentEvent,
     DeploymentStatus,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fairlead.railway.client import RailwayClient
 
 __all__ = [
+    "RAILWAY_URL",
     "Deployment",
     "DeploymentEvent",
     "DeploymentStatus",

@@ -28,6 +28,7 @@ from fairlead.railway import queries
 from fairlead.railway.exchange import Exchange
 from fairlead.railway.fields import Fields
 from fairlead.railway.models import (
+    RAILWAY_URL,
     Deployment,
     DeploymentEvent,
     LogLine,
@@ -39,7 +40,6 @@ from fairlead.railway.models import (
 )
 from fairlead.railway.refusals import LOOPBACK, Refusals
 
-RAILWAY_URL: Final = "https://backboard.railway.com"
 _LAST_PORT: Final = 65535
 _CHUNK: Final = 64 * 1024
 _MOST_LOG_LINES: Final = 5000
@@ -155,6 +155,31 @@ class RailwayClient:
         if not data.flag("deploymentRollback"):
             raise ResponseError(f"{what} failed: the platform refused and does not say why")
 
+    def cancel(self, deployment_id: str) -> None:
+        """Have the platform give up a deployment that is in flight; raise `ResponseError` where it did not."""
+        what = f"cancelling deployment {deployment_id}"
+        data = self._query(what, queries.DEPLOYMENT_CANCEL, {"id": deployment_id}, repeat=False)
+        if not data.flag("deploymentCancel"):
+            raise ResponseError(f"{what} failed: the platform refused and does not say why")
+
+    def settle_canary(self, deployment_id: str, *, take_over: bool, project_id: str, environment_id: str) -> None:
+        """Let a canary take over, or withdraw it; the local platform alone has canaries."""
+        what = f"settling the canary {deployment_id}"
+        place = f"/project/{project_id}/environment/{environment_id}/deployment/{deployment_id}/canary"
+        parameters = {"take-over": "true" if take_over else "false"}
+        answer = self._exchange.call(what, place, timeout=self._timeout, repeat=False, params=parameters)
+        self._refusals.read(what, answer)
+
+    def fetch_release_traffic(
+        self, deployment_id: str, *, project_id: str, environment_id: str, since: datetime, until: datetime, step: int
+    ) -> tuple[Traffic, ...]:
+        """Fetch what one release answered, as `fetch_traffic` does; the local platform alone can tell."""
+        what = f"fetching the traffic of deployment {deployment_id}"
+        place = f"/project/{project_id}/environment/{environment_id}/deployment/{deployment_id}/traffic"
+        parameters = {"since": str(since.timestamp()), "until": str(until.timestamp()), "step": str(step)}
+        answer = self._exchange.call(what, place, timeout=self._timeout, repeat=True, params=parameters)
+        return read_traffic(Fields(self._refusals.read(what, answer), "answer"))
+
     def fetch_service_instance(self, *, environment_id: str, service_id: str) -> ServiceInstance:
         """Fetch how a service is run in an environment."""
         variables = {"environmentId": environment_id, "serviceId": service_id}
@@ -209,12 +234,14 @@ class RailwayClient:
         environment_id: str,
         service_id: str,
         message: str | None,
+        canary: float | None = None,
         on_progress: Progress | None = None,
         timeout: float = 300.0,
     ) -> Upload:
         """Upload a gzipped tar archive, which begins a deployment; never sent twice.
 
         `on_progress` is called with the bytes sent and the bytes in all. `timeout`, in seconds, bounds the whole.
+        `canary` is the share of the requests, in per cent, that the new release gets: the local platform alone can.
         """
         what = "uploading the bundle"
         try:
@@ -223,6 +250,8 @@ class RailwayClient:
         except OSError as error:
             raise PlatformError(f"{what} failed: {archive} cannot be read: {error.strerror}") from error
         parameters = {"serviceId": service_id, **({} if message is None else {"message": message})}
+        if canary is not None:
+            parameters["canary"] = f"{canary:g}"
         with file:
             answer = self._exchange.call(
                 what,

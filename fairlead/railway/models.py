@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from fairlead.railway.fields import Fields
 
+RAILWAY_URL: Final = "https://backboard.railway.com"
+
 #: Where in a deployment's `meta` its message stands: an upload's, then that of a commit deployed from a repository.
 _MESSAGE_KEYS: Final = ("cliMessage", "message", "commitMessage")
 _SERVER_ERROR: Final = 500
@@ -88,8 +90,8 @@ class DeploymentStatus(StrEnum):
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether the platform is still working on the deployment, or would go on with it by itself."""
-        return not self.is_terminal and self != DeploymentStatus.REMOVING
+        """Whether the platform works on the deployment or waits to; an unknown status does not say so."""
+        return self in _IN_FLIGHT
 
     @property
     def needs_approval(self) -> bool:
@@ -97,6 +99,16 @@ class DeploymentStatus(StrEnum):
         return self == DeploymentStatus.NEEDS_APPROVAL
 
 
+_IN_FLIGHT: Final = frozenset(
+    {
+        DeploymentStatus.INITIALIZING,
+        DeploymentStatus.QUEUED,
+        DeploymentStatus.WAITING,
+        DeploymentStatus.NEEDS_APPROVAL,
+        DeploymentStatus.BUILDING,
+        DeploymentStatus.DEPLOYING,
+    }
+)
 _FAILURES: Final = frozenset(
     {DeploymentStatus.FAILED, DeploymentStatus.CRASHED, DeploymentStatus.REMOVED, DeploymentStatus.SKIPPED}
 )

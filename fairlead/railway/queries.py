@@ -74,6 +74,12 @@ mutation deploymentRollback($id: String!) {
 }
 """
 
+DEPLOYMENT_CANCEL: Final = """
+mutation deploymentCancel($id: String!) {
+  deploymentCancel(id: $id)
+}
+"""
+
 SERVICE_INSTANCE: Final = """
 query serviceInstance($environmentId: String!, $serviceId: String!) {
   serviceInstance(environmentId: $environmentId, serviceId: $serviceId) {
@@ -150,6 +156,7 @@ DOCUMENTS: Final = {
     "deployment": DEPLOYMENT,
     "deploymentEvents": DEPLOYMENT_EVENTS,
     "deploymentRollback": DEPLOYMENT_ROLLBACK,
+    "deploymentCancel": DEPLOYMENT_CANCEL,
     "serviceInstance": SERVICE_INSTANCE,
     "serviceInstanceUpdate": SERVICE_INSTANCE_UPDATE,
     "variables": VARIABLES,

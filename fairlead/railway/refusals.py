@@ -52,7 +52,7 @@ class Refusals:
 
     def _refused(self, what: str, why: str) -> NoReturn:
         known = why.lower()
-        if "not authorized" in known or "unauthorized" in known:
+        if any(words in known for words in ("not authorized", "unauthorized", "project token not found")):
             raise self._unauthorized(what)
         if "rate limit" in known:
             raise _rate_limit(what, None)

@@ -17,11 +17,14 @@ _ALONE: Final[Mapping[str, str]] = {
     "serve": "serve",
     "migrate": "migrations",
     "build": "releases",
-    "deploy": "releases",
+    "approve": "approve",
+    "deploy": "deploys",
+    "promote": "deploys",
+    "rollback": "deploys",
     "releases": "releases",
     "verify": "releases",
 }
-_GROUPS: Final = ("config", "db", "migrations", "platform")
+_GROUPS: Final = ("config", "db", "migrations", "platform", "railway")
 
 
 def find_act(name: str) -> Act | None:

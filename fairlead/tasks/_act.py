@@ -38,7 +38,7 @@ class Option:
     @property
     def flag(self) -> str:
         """The option as it is typed, without its dashes in front."""
-        return self.name.replace("_", "-")
+        return _typed(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def act(
                     parameter.name,
                     str if required else type(parameter.default),
                     None if required else parameter.default,
-                    texts.get(parameter.name.replace("_", "-"), ""),
+                    texts.get(_typed(parameter.name), ""),
                     required or parameter.name in positional,
                     short,
                 )
@@ -129,6 +129,11 @@ def act(
         return Act(body, tuple(options))
 
     return declare
+
+
+def _typed(name: str) -> str:
+    """Return an option's name as it is typed; one that is a word of Python's ends in an underscore there."""
+    return name.rstrip("_").replace("_", "-")
 
 
 def _short_of(name: str, taken: set[str]) -> str:

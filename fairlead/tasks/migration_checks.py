@@ -84,6 +84,49 @@ def lint(
         raise MigrationError("the migrations cannot go out like this", hint="mend the files, or say why in them")
 
 
+def lint_new(loaded: "Config", revision: str | None) -> tuple[str, ...]:
+    """Return a line for each error that the linter finds in files which the revision that serves does not have.
+
+    Without a revision, or with one that git does not know, all above migrations.lint-since are looked at. What keeps
+    it from looking is a line too.
+    """
+    from fairlead import migrations
+    from fairlead.exceptions import Error
+
+    if loaded.migrations.engine == "alembic":
+        return ()
+    try:
+        found = migrations.load_migrations(loaded.migrations.directory)
+        since = loaded.migrations.lint_since
+        first = migrations.find_migration(found, since).order if since else ()
+        known = _files_at(loaded, revision) if revision else frozenset()
+        pending = [one for one in found if one.order > first and one.file.name not in known]
+        if not pending:
+            return ()
+        _refuse_unlintable(loaded)
+        report = _look_at(loaded, pending, together=True, uses=_find_uses(loaded, revision or "") if known else _unused)
+    except Error as error:
+        return (f"the migrations could not be linted: {error.message}",)
+    return tuple(f"{finding.place}: {finding.rule}: {finding.message}" for finding in report.errors)
+
+
+def name_versions_at(loaded: "Config", revision: str) -> frozenset[str]:
+    """Return the versions of the migrations at a revision; none where git does not know it."""
+    return frozenset(name.partition("_")[0] for name in _files_at(loaded, revision))
+
+
+def _files_at(loaded: "Config", revision: str) -> frozenset[str]:
+    """Return the names of the migrations' files at a revision; none where git does not know it."""
+    from fairlead._process import run
+    from fairlead.exceptions import CommandError
+
+    try:
+        done = run(["git", "-C", loaded.migrations.directory, "ls-tree", "--name-only", revision, "."], timeout=30)
+    except CommandError:
+        return frozenset()
+    return frozenset(line.rpartition("/")[2] for line in done.stdout.splitlines())
+
+
 def tell_risks(loaded: "Config", planned: "Sequence[Migration]") -> None:
     """Print what the linter finds in files that are about to run; say so where it cannot look."""
     from fairlead.exceptions import Error

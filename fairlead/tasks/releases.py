@@ -1,4 +1,4 @@
-"""`build`, `deploy`, `releases` and `verify`: from a tree to a release that is known to serve."""
+"""`build`, `releases` and `verify`: what would be sent, what was, and whether it serves."""
 
 import contextlib
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from fairlead import _output
 from fairlead.exceptions import Error
-from fairlead.tasks._act import act, confirm
+from fairlead.tasks._act import act
 
 if TYPE_CHECKING:
     from fairlead.config import Config, EnvironmentConfig
-    from fairlead.deploy import Backup, Outcome, Target
+    from fairlead.deploy import Target
 
 _ENV = "the environment: local, staging, production …"
 _JSON = "print JSON for a program to read"
@@ -43,57 +43,6 @@ def build(output: str = "", json: bool = False) -> None:
     _output.result(made.digest)
 
 
-@act(
-    help={
-        "env": _ENV,
-        "dry": "print the plan; nothing is changed and nobody is asked",
-        "auto-confirm": "say yes to every question",
-        "backup": "back the database up first, also where the environment does not ask for it",
-        "no-backup": "do not, even where the environment asks for it",
-        "from-dirty": "deploy a tree with uncommitted changes, marked so",
-        "quiet": "do not show the platform's log",
-        "json": _JSON,
-    }
-)
-def deploy(
-    env: str = "local",
-    dry: bool = False,
-    auto_confirm: bool = False,
-    backup: bool = False,
-    no_backup: bool = False,
-    from_dirty: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
-    """Deploy the tree: preflight, bundle, backup, upload, follow, verify, record."""
-    from fairlead import config
-    from fairlead.exceptions import ConfigurationError
-
-    loaded = config.load()
-    environment = loaded.environment(env)
-    if backup and no_backup:
-        raise ConfigurationError("--backup and --no-backup contradict each other", hint="pass one of them, or neither")
-    backup = backup or (environment.backup and not no_backup)
-    if dry:
-        _show_plan(loaded, environment, backup=backup, from_dirty=from_dirty, json=json)
-        return
-    from fairlead import deploy as deploying
-    from fairlead.tasks._reporting import TerminalReporter
-
-    if environment.approval:
-        confirm(f"Deploy {loaded.name} to {environment.name}?", auto_confirm=auto_confirm)
-    outcome = deploying.deploy(
-        loaded,
-        environment,
-        open_target=lambda: open_target(loaded, environment),
-        reporter=TerminalReporter(quiet=quiet),
-        back_up=(lambda: _back_up(loaded, environment)) if backup else None,
-        approved=True,
-        from_dirty=from_dirty,
-    )
-    _show_outcome(environment, outcome, json=json)
-
-
 @act(help={"env": _ENV, "json": _JSON})
 def releases(env: str = "local", json: bool = False) -> None:
     """List the releases of an environment, newest first."""
@@ -112,9 +61,19 @@ def releases(env: str = "local", json: bool = False) -> None:
     if not found:
         _output.status("note", f"{env} has no release yet; make one: invoke deploy --env {env}")
         return
-    headings = ("release", "status", "version", "revision", "digest", "created")
+    headings = ("release", "status", "version", "revision", "digest", "created", "by", "")
     rows = [
-        (str(one.number), one.status, one.version, one.revision[:10], one.digest[:19], one.created_at) for one in found
+        (
+            str(one.number),
+            one.status,
+            one.version,
+            one.revision[:10],
+            one.digest[:19],
+            one.created_at,
+            one.by,
+            one.reason if one.reason != "deploy" else "",
+        )
+        for one in found
     ]
     _output.table(headings, rows)
 
@@ -176,14 +135,6 @@ def open_target(
     return deploying.open_railway(loaded, environment)
 
 
-def _back_up(loaded: "Config", environment: "EnvironmentConfig") -> "Backup":
-    from fairlead.deploy import Backup
-    from fairlead.tasks.db import make_backup
-
-    file, manifest = make_backup(loaded, environment)
-    return Backup(str(file), manifest.size, manifest.migration)
-
-
 def _public_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
     from fairlead import localplatform
     from fairlead.exceptions import ConfigurationError, InconclusiveError
@@ -209,49 +160,3 @@ def _recorded_digest(loaded: "Config", env: str) -> str | None:
         if (event := history.last("deploy", environment=env, verdict=verdict))
     ]
     return max(events, key=lambda event: event.at).digest if events else None
-
-
-def _show_plan(
-    loaded: "Config", environment: "EnvironmentConfig", *, backup: bool, from_dirty: bool, json: bool
-) -> None:
-    from fairlead import deploy as deploying
-    from fairlead.exceptions import PreflightError
-
-    made, problems = deploying.plan(loaded, environment, from_dirty=from_dirty, backup=backup)
-    if json:
-        facts = {
-            "environment": environment.name,
-            "platform": environment.platform,
-            "digest": made.digest,
-            "files": made.files(),
-            "backup": backup,
-        }
-        _output.result_json({**facts, "problems": problems})
-    else:
-        _output.result(f"would deploy {made.info.title} to {environment.name} ({environment.platform})")
-        _output.result(f"  digest {made.digest or 'none'}, {len(made.entries)} files")
-        _output.result(f"  then: {'backup, ' if backup else ''}upload, follow, verify, record")
-    if problems:
-        raise PreflightError(f"a deploy to {environment.name} would be refused", problems=problems)
-
-
-def _show_outcome(environment: "EnvironmentConfig", outcome: "Outcome", *, json: bool) -> None:
-    import dataclasses
-
-    release = outcome.release
-    if json:
-        _output.result_json({**dataclasses.asdict(outcome), "environment": environment.name})
-        return
-    if not outcome.changed:
-        _output.result(f"nothing changed: release {release.number} already serves {release.digest} at {outcome.url}")
-        return
-    steps = "  ".join(f"{name} {_output.duration(seconds)}" for name, seconds in outcome.steps.items())
-    _output.result(f"release {release.number} serves at {outcome.url}")
-    _output.result(f"  version {release.version}, {release.digest}")
-    if outcome.backup is not None:
-        _output.result(f"  backup {outcome.backup.file}")
-    _output.result(f"  {steps}  total {_output.duration(outcome.seconds)}")
-    if environment.platform == "local":
-        _output.result(f"next: curl {outcome.url}/api/health    invoke platform.logs    invoke platform.down")
-    else:
-        _output.result(f"next: invoke verify --env {environment.name}    invoke releases --env {environment.name}")

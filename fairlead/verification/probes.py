@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from fairlead._http import make_client
@@ -60,8 +61,10 @@ class Answer:
         return f"{self.probe.path}: {self.problem or 'well'}"
 
 
-def ask(client: "httpx.Client", probe: Probe, *, timeout: float) -> Answer:
-    """Ask one probe on a connection of its own.
+def ask(
+    client: "httpx.Client", probe: Probe, *, timeout: float, headers: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
+    """Ask one probe on a connection of its own, with these headers besides its own.
 
     `timeout` is in seconds and bounds the whole exchange, however slowly head or body drip in.
     """
@@ -77,7 +80,7 @@ def ask(client: "httpx.Client", probe: Probe, *, timeout: float) -> Answer:
         return Answer(probe, response is not None, time.monotonic() - started, status, problem=problem)
 
     with _Deadline(timeout) as deadline:
-        request = client.build_request("GET", probe.path, headers=_HEADERS, timeout=timeout)
+        request = client.build_request("GET", probe.path, headers={**headers, **_HEADERS}, timeout=timeout)
         request.extensions["trace"] = deadline.watch
         content = bytearray()
         try:
@@ -173,6 +176,7 @@ def wait_for_release(
     confirmations: int,
     timeout: float,
     patience: float = 0.0,
+    headers: Mapping[str, str] = MappingProxyType({}),
     transport: "httpx.BaseTransport | None" = None,
     on_report: Callable[[Report], None] | None = None,
 ) -> Report:
@@ -187,7 +191,8 @@ def wait_for_release(
     with make_client(url, timeout=timeout, transport=transport) as client:
 
         def ask_in_time(probe: Probe) -> Answer:
-            return ask(client, probe, timeout=max(min(deadline - time.monotonic(), _LONGEST_ASK), _SHORTEST_ASK))
+            left = max(min(deadline - time.monotonic(), _LONGEST_ASK), _SHORTEST_ASK)
+            return ask(client, probe, timeout=left, headers=headers)
 
         def confirm(_: float) -> Report | None:
             nonlocal last_well

@@ -17,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fairlead import bundle, config, deploy
+from fairlead.approval import Approval
 from fairlead.config import Config
-from fairlead.deploy import rollout
+from fairlead.deploy import following
 from fairlead.exceptions import (
     ApprovalError,
     AuthenticationError,
@@ -157,8 +158,7 @@ def urls(platform: ScriptedPlatform) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout, "_REPLACED_IN", 0.3)
-    monkeypatch.setattr(rollout, "_CONFIRMED_IN", 10.0)
+    monkeypatch.setattr(following, "REPLACED_IN", 0.3)
 
 
 Deploy = Callable[..., deploy.Outcome]
@@ -174,7 +174,9 @@ def run(shop: Path, urls: tuple[str, str]) -> Deploy:
         @contextlib.contextmanager
         def target() -> Iterator[deploy.Target]:
             with RailwayClient(token, url=api) as client:
-                yield deploy.Target(client, PROJECT, ENVIRONMENT, SERVICE, public)
+                yield deploy.Target(
+                    client, PROJECT, ENVIRONMENT, (deploy.TargetService("web", "shop", SERVICE),), public
+                )
 
         loaded = _load(shop)
         return deploy.deploy(
@@ -182,7 +184,7 @@ def run(shop: Path, urls: tuple[str, str]) -> Deploy:
             loaded.environment(environment),
             open_target=target,
             reporter=reporter or SilentReporter(),
-            **options,
+            options=deploy.Options(**options),
         )
 
     return deploy_shop
@@ -417,11 +419,15 @@ def test_a_backup_of_nobody_knows_what_is_refused_before_anything(shop: Path, se
     assert not any("backup" in told for told in problems), problems
 
 
-def test_an_environment_with_approval_is_refused_without_one(run: Deploy, platform: ScriptedPlatform) -> None:
+def test_an_environment_with_approval_is_refused_without_one(
+    run: Deploy, platform: ScriptedPlatform, shop: Path
+) -> None:
     with pytest.raises(ApprovalError):
         run("guarded")
     assert platform.received == []
-    assert run("guarded", approved=True).changed
+    yes = Approval("guarded", approver="ada", how="terminal")
+    assert run("guarded", approve=lambda _digest: yes).changed
+    assert History(shop / ".fairlead").load()[-1].approval == dataclasses.asdict(yes)
 
 
 def test_a_second_deploy_at_once_is_locked_out_and_told_by_whom(run: Deploy, platform: ScriptedPlatform) -> None:

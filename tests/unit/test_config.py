@@ -304,7 +304,7 @@ def test_bad_value_that_is_overridden_does_not_matter(load: Load) -> None:
         ),
         (
             "[tool.fairlead.deploy]\nzzz = 1",
-            "tool.fairlead.deploy.zzz: unknown key; known: confirmations, timeout",
+            "tool.fairlead.deploy.zzz: unknown key; known: confirmations, required-variables, smoke, timeout",
         ),
     ],
 )

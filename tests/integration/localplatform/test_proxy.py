@@ -6,8 +6,21 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from fairlead import localplatform
 from fairlead.localplatform import Endpoint
-from tests.integration.localplatform.tiny import PATIENCE, Project, make_bundle, make_digest, wait_for
+from tests.integration.localplatform.tiny import APPLICATION, PATIENCE, Project, make_bundle, make_digest, wait_for
+
+ECHO = """
+        elif path == "/echo":
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.end_headers()
+            while data := self.rfile.read1(65536):
+                self.wfile.write(data)
+            self.close_connection = True
+        elif path == "/pid":
+"""
 
 
 @pytest.fixture
@@ -90,12 +103,34 @@ def test_platform_without_a_release_answers_503_with_a_problem(project: Project)
 def test_no_request_fails_while_a_release_is_replaced(project: Project) -> None:
     endpoint = project.start()
     project.deploy(make_bundle("one"), endpoint=endpoint)
-    deployment_id = project.upload(make_bundle("two"), endpoint)
-    seen = []
+    seen: list[str] = []
     with httpx.Client(base_url=endpoint.public_url, timeout=PATIENCE) as client:
+        deployment_id = ""
         while not seen or seen[-1] != make_digest("two"):
             answer = client.get("/api/v1/version")
             assert answer.status_code == 200
             seen.append(answer.json()["digest"])
+            deployment_id = deployment_id or project.upload(make_bundle("two"), endpoint)
     assert seen[0] == make_digest("one")
     assert project.follow(deployment_id, endpoint)["status"] == "SUCCESS"
+
+
+def test_websocket_passes_and_ends_with_the_platform(project: Project) -> None:
+    before = '\n        elif path == "/pid":\n'
+    assert before in APPLICATION
+    application = APPLICATION.replace(before, ECHO).format(fault="")
+    endpoint = project.start()
+    project.deploy(make_bundle("one", files={"app.py": application}), endpoint=endpoint)
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=PATIENCE) as connection:
+        connection.sendall(
+            b"GET /echo HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        with connection.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 101 ")
+            while answer.readline() != b"\r\n":
+                pass
+            connection.sendall(b"\x81\x80abcd\x82\x81abcdx")
+            assert answer.read(13) == b"\x81\x80abcd\x82\x81abcdx"
+            localplatform.stop(project.config)
+            assert answer.read() in {b"", b"\x88\x02\x03\xe9"}  # whichever ends first, the release or its proxy

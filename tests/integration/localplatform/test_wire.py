@@ -52,8 +52,26 @@ def exchange(request: bytes, answer: bytes, *, http: str = "h11") -> tuple[bytes
         (b"GET", b"HTTP/1.1 200 OK\r\n\r\nuntil the end", 200, b"d\r\nuntil the end\r\n0\r\n\r\n"),
         (b"GET", b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, b"d\r\nuntil the end\r\n0\r\n\r\n"),
         (b"GET", b"HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n", 299, b""),
+        (b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: " + b"a" * 100_000 + b"\r\n\r\nok", 200, b"ok"),
+        (
+            b"GET",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            200,
+            b"2\r\nok\r\n0\r\n\r\n",
+        ),
     ],
-    ids=["204", "304 with a length", "HEAD", "chunked HEAD", "hints first", "until close", "HTTP/1.0", "odd status"],
+    ids=[
+        "204",
+        "304 with a length",
+        "HEAD",
+        "chunked HEAD",
+        "hints first",
+        "until close",
+        "HTTP/1.0",
+        "odd status",
+        "large head",
+        "two lengths",
+    ],
 )
 def test_answer_of_every_shape_arrives_whole(http: str, method: bytes, answer: bytes, status: int, body: bytes) -> None:
     _, got, counted = exchange(method + b" / HTTP/1.1\r\nHost: here\r\n" + CLOSE, answer, http=http)
@@ -298,6 +316,96 @@ def test_request_is_repeated_when_its_kept_connection_was_just_closed() -> None:
 
     play(act, close_at_the_second)
     assert heard == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "spoil", [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", b"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n"]
+)
+@pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
+def test_answer_that_nobody_asked_for_is_never_given_to_the_next_request(spoil: bytes, *, at_once: bool) -> None:
+    opened = 0
+
+    async def main() -> None:
+        go = asyncio.Event()
+
+        async def say_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal opened
+            opened += 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK + (spoil if at_once else b""))
+            await go.wait()
+            writer.write(spoil)
+            await reader.read()
+
+        async with serve_proxy() as stage, serve_release(say_more) as target:
+            stage.router.point(target)
+            for _ in range(2):
+                assert (await stage.ask(b"GET / HTTP/1.1\r\nHost: here\r\n" + CLOSE)).endswith(b"\r\n\r\nok")
+                go.set()
+                for _ in range(20):  # all of them share this loop, so that it has arrived by then
+                    await asyncio.sleep(0)
+            assert stage.statuses() == {200: 2}
+
+    asyncio.run(main())
+    assert opened == 2
+
+
+def test_release_may_refuse_a_body_without_reading_it() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+
+    async def act(stage: Stage, _target: Target) -> None:
+        async with stage.connect() as (reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 413 ")
+            assert await reader.readexactly(3) == b"big"
+        assert stage.statuses("one") == {413: 1}
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await say(refusal)(reader, writer)
+        await reader.read()
+
+    play(act, refuse)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"], ids=["no head", "no body"])
+def test_release_that_stays_silent_gives_504(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairlead.localplatform.upstream._SILENCE", 0.1)
+
+    async def fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await reader.read()
+
+    async def act(stage: Stage, _target: Target) -> None:
+        answer = await stage.ask(b"GET / HTTP/1.1\r\nHost: here\r\n" + CLOSE)
+        assert answer.startswith(b"HTTP/1.1 200 " if head else b"HTTP/1.1 504 ")
+        assert stage.statuses("one") == {504: 1}
+
+    play(act, fall_silent)
+
+
+def test_client_that_breaks_off_its_body_is_not_counted_and_the_release_is_let_go() -> None:
+    async def main() -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait_for_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"half")
+            begun.set()
+            try:
+                await reader.read()
+            finally:
+                ended.set()
+
+        async with serve_proxy() as stage, serve_release(wait_for_end) as target, stage.connect() as (_, writer):
+            stage.router.point(target)
+            writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\nhalf")
+            await begun.wait()
+            writer.close()
+            await ended.wait()
+            assert await target.wait_until_idle(within=10)
+            assert stage.statuses() == {}
+
+    asyncio.run(main())
 
 
 def test_request_is_not_repeated_when_its_new_connection_is_broken_off() -> None:

@@ -63,7 +63,7 @@ def test_releases_are_told_apart_and_counted_together() -> None:
 
 
 def test_percentiles_are_right_to_two_per_cent() -> None:
-    chance = random.Random(4)
+    chance = random.Random(4)  # noqa: S311 - a sample is no secret
     traffic = Traffic(clock=Clock())
     times = [chance.lognormvariate(-3.0, 1.2) for _ in range(5000)]
     for seconds in times:
@@ -84,7 +84,7 @@ def test_every_time_has_a_bin(seconds: float) -> None:
     )
     assert ts == 1_000_000
     assert p50 == p90 == p95 == p99
-    assert p50 == pytest.approx(min(max(seconds, 1e-5), 3700) * 1000, rel=0.02)
+    assert p50 == pytest.approx(min(max(seconds, 1e-5), 3620) * 1000, rel=0.02)
 
 
 def test_percentiles_of_a_step_come_from_all_of_its_seconds() -> None:

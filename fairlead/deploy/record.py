@@ -1,0 +1,71 @@
+"""What an act that changes an environment leaves in the history."""
+
+from dataclasses import asdict, dataclass, field
+
+from fairlead import build
+from fairlead._output import redact
+from fairlead.approval import Approval
+from fairlead.build import BuildInfo
+from fairlead.config import Config, EnvironmentConfig
+from fairlead.deploy.backup import Backup
+from fairlead.deploy.reporting import Clock
+from fairlead.exceptions import Error, InconclusiveError, UnsafeDeployError
+from fairlead.history import Event, History
+
+#: The verdicts of a deploy after which its release is known to have been good.
+GOOD = ("healthy", "unchanged")
+
+
+@dataclass(slots=True)
+class Record:
+    """Collects what becomes one line of the history."""
+
+    config: Config
+    environment: EnvironmentConfig
+    name: str
+    info: BuildInfo | None = None
+    release: int | None = None
+    digest: str | None = None
+    backup: Backup | None = None
+    approval: Approval | None = None
+    archive: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, verdict: str, clock: Clock, *, detail: str | None = None) -> None:
+        """Append the line; where that cannot be done it is told, and changes nothing of how the act ended."""
+        try:
+            self._append(verdict, clock, detail=detail)
+        except Error as error:
+            clock.reporter.note(f"this is not on record: {error.message}")
+
+    def _append(self, verdict: str, clock: Clock, *, detail: str | None) -> None:
+        info = self.info
+        told = "; ".join([*self.notes, *([detail] if detail else [])])
+        History(self.config.state_dir).append(
+            Event(
+                name=self.name,
+                verdict=verdict,
+                environment=self.environment.name,
+                release=self.release,
+                digest=info.digest if info else self.digest,
+                version=info.version if info else None,
+                revision=info.revision if info else None,
+                actor=info.actor if info else build.user(),
+                duration=clock.seconds,
+                steps=clock.steps,
+                backup=asdict(self.backup) if self.backup else None,
+                approval=asdict(self.approval) if self.approval else None,
+                archive=self.archive,
+                detail=redact(told) if told else None,
+            )
+        )
+
+    def write_failure(self, error: BaseException, clock: Clock) -> None:
+        """Append the line of an act that failed or was broken off."""
+        if isinstance(error, KeyboardInterrupt):
+            verdict = "interrupted"
+        elif isinstance(error, InconclusiveError):
+            verdict = "inconclusive"
+        else:
+            verdict = "unsafe" if isinstance(error, UnsafeDeployError) else "failed"
+        self.write(verdict, clock, detail=str(error))

@@ -1,0 +1,162 @@
+"""Going back to an earlier release on purpose: what there is to go back to, and the way, verified like a deploy."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fairlead.config import Config, EnvironmentConfig
+from fairlead.deploy.aftermath import roll_back_to, wait_for_left_behind, withdraw_canary
+from fairlead.deploy.following import confirm, look
+from fairlead.deploy.lock import hold_lock
+from fairlead.deploy.preflight import describe_left, refuse_in_flight
+from fairlead.deploy.record import Record
+from fairlead.deploy.releases import Release, find_serving, read_releases
+from fairlead.deploy.reporting import Clock, Reporter
+from fairlead.deploy.rollout import Outcome
+from fairlead.deploy.sending import Opener
+from fairlead.deploy.target import Target
+from fairlead.exceptions import DeployError, Error, PlatformError, PreflightError, UnsafeDeployError
+from fairlead.history import History
+from fairlead.railway import Deployment
+from fairlead.verification import Verdict
+
+_SHORTEST_DIGEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A release that can be gone back to; `verdict` is the last that this checkout has on record of its digest."""
+
+    release: Release
+    verdict: str
+
+
+#: Given a release: a line for each migration that was applied since.
+Applied = Callable[[Release], Sequence[str]]
+
+
+def list_candidates(config: Config, environment: EnvironmentConfig, target: Target) -> tuple[Candidate, ...]:
+    """List the releases that can be gone back to, newest first, each digest once; the one that serves is none."""
+    deployments = target.deployments()
+    serving = find_serving(deployments)
+    seen = {serving.digest} if serving is not None else set()
+    verdicts = _read_verdicts(config, environment)
+    found = []
+    for release in read_releases(deployments):
+        if release.can_rollback and release.digest not in seen:
+            seen.add(release.digest)
+            found.append(Candidate(release, verdicts.get(release.digest, "")))
+    return tuple(found)
+
+
+def find_candidate(candidates: Sequence[Candidate], wanted: str) -> Candidate:
+    """Return the candidate that `wanted` means: a release number, a version such as v1.2.3, or a digest or its begin.
+
+    Raises `PreflightError` where it means none or more than one.
+    """
+    digest = wanted.removeprefix("sha256:").lower()
+    if wanted.isdecimal() and len(wanted) < _SHORTEST_DIGEST:
+        found = [one for one in candidates if one.release.number == int(wanted)]
+    elif re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_DIGEST},64}}", digest):
+        found = [one for one in candidates if one.release.digest.removeprefix("sha256:").startswith(digest)]
+    else:
+        found = [one for one in candidates if one.release.version == wanted.removeprefix("v")]
+    if len(found) == 1:
+        return found[0]
+    known = tuple(f"release {one.release.number}: {one.release.version}, {one.release.digest}" for one in candidates)
+    what = "is none of the releases that can be gone back to" if not found else "means more than one release"
+    raise PreflightError(
+        f"{wanted!r} {what}",
+        problems=known or ("there is no release to go back to: an earlier one must have served here",),
+        hint="give a release number, a version such as v1.2.3, or six or more digits of a digest",
+    )
+
+
+def roll_back(
+    config: Config,
+    environment: EnvironmentConfig,
+    wanted: str,
+    *,
+    open_target: Opener,
+    reporter: Reporter,
+    approve: Callable[[Candidate], None] | None = None,
+    applied_since: Applied | None = None,
+) -> Outcome:
+    """Go back to the release that `wanted` means and verify it.
+
+    `approve` is asked before anything is changed, and raises `ApprovalError` at a no. `applied_since` names the
+    migrations that have gone out since, which stay. Raises `PreflightError` where there is no such release,
+    `LockedError`, `PlatformError`, `DeployError` where what served before still does, and `UnsafeDeployError` where
+    nothing vouches for that.
+    """
+    clock = Clock(reporter)
+    record = Record(config, environment, "rollback")
+    with hold_lock(config, environment, reason="rollback") as lock, open_target() as target:
+        with clock.step("platform") as detail:
+            if left := describe_left(lock):
+                reporter.note(left)
+                record.notes.append(left)
+            wait_for_left_behind(config, target, lock.deployments(), clock)
+            withdraw_canary(target, clock)
+            known = {service.kind: target.deployments(service) for service in target.services}
+            refuse_in_flight(environment, known, lock)
+            candidate = find_candidate(list_candidates(config, environment, target), wanted)
+            detail.append(f"release {candidate.release.number}, {candidate.release.version}")
+        for line in applied_since(candidate.release) if applied_since else ():
+            reporter.note(line)
+        if approve is not None:
+            approve(candidate)
+        record.release, record.digest = candidate.release.number, candidate.release.digest
+        try:
+            release = _go_back(config, target, candidate.release, known, clock)
+        except (Error, KeyboardInterrupt) as error:
+            record.write_failure(error, clock)
+            raise
+        record.write("healthy", clock)
+        return Outcome(release, target.public_url, True, clock.steps, clock.seconds)
+
+
+def _go_back(
+    config: Config, target: Target, release: Release, known: dict[str, tuple[Deployment, ...]], clock: Clock
+) -> Release:
+    before = look(config, target, confirmations=1, timeout=2.0)
+    try:
+        status = ""
+        for service in target.services:
+            to = _find_deployment(known[service.kind], release)
+            if to is None:
+                clock.reporter.note(f"{service.name} has nothing of release {release.number} to go back to; it stays")
+                continue
+            with clock.step("rollback" if service == target.web else f"rollback {service.kind}") as detail:
+                new = roll_back_to(config, target, service, to, clock=clock)
+                status = str(new.status)
+                detail.append(f"the platform says {status}")
+            if service == target.web:
+                with clock.step("verify") as detail:
+                    confirm(config, target, release.digest)
+                    detail.append(f"the digest was served {config.deploy.confirmations} times in a row")
+    except (DeployError, PlatformError) as error:
+        raise _explain(config, target, before.digest, error) from error
+    return replace(release, status=status, reason="rollback")
+
+
+def _find_deployment(deployments: tuple[Deployment, ...], release: Release) -> Deployment | None:
+    ids = {one.deployment_id for one in read_releases(deployments) if one.digest == release.digest and one.can_rollback}
+    return next((one for one in deployments if one.id in ids), None)
+
+
+def _explain(config: Config, target: Target, digest: str | None, error: Error) -> Error:
+    after = look(config, target, digest=digest, confirmations=config.deploy.confirmations, timeout=10.0)
+    if digest is not None and after.verdict is Verdict.HEALTHY:
+        return DeployError(f"{error.message}; what served before still does ({digest[:19]}…)", hint=error.hint)
+    message = f"{error.message}; and {target.public_url} could not be verified: {after.reason}"
+    return UnsafeDeployError(message, hint=f"look at {target.public_url} now; docs/runbooks/incident.md")
+
+
+def _read_verdicts(config: Config, environment: EnvironmentConfig) -> dict[str, str]:
+    """Return the last verdict that each digest got in this environment, as far as this checkout has it on record."""
+    found: dict[str, str] = {}
+    for event in History(config.state_dir).load():
+        if event.environment == environment.name and event.digest and event.name in {"deploy", "promote", "verify"}:
+            found[event.digest] = event.verdict
+    return found

@@ -1,0 +1,137 @@
+"""From the reasons not to deploy to the line in the history: what stands around a rollout."""
+
+import contextlib
+from collections.abc import Callable
+
+from fairlead.approval import Approval
+from fairlead.config import Config, EnvironmentConfig
+from fairlead.deploy.aftermath import wait_for_left_behind, withdraw_canary
+from fairlead.deploy.lock import Lock, hold_lock
+from fairlead.deploy.parcel import Parcel, pack
+from fairlead.deploy.preflight import Standing, describe_left, inspect, plan
+from fairlead.deploy.record import Record
+from fairlead.deploy.reporting import Clock, Reporter
+from fairlead.deploy.rollout import Options, Outcome, Rollout
+from fairlead.deploy.target import Target, name_missing_access
+from fairlead.exceptions import ApprovalError, Error, PlatformError, PreflightError
+
+Opener = Callable[[], contextlib.AbstractContextManager[Target]]
+
+
+def deploy(
+    config: Config,
+    environment: EnvironmentConfig,
+    *,
+    open_target: Opener,
+    reporter: Reporter,
+    options: Options,
+) -> Outcome:
+    """Deploy the tree at `config.root` to `environment` and verify it.
+
+    `open_target` gives the platform, started if it is one that Fairlead starts. Raises `PreflightError`,
+    `ApprovalError` and `LockedError` before anything was changed, `PlatformError` when the platform cannot be used,
+    `DeployError` when the earlier release serves, `UnsafeDeployError` when nothing vouches for that, and
+    `InconclusiveError` when the new release serves and the watch could not tell whether it is as good.
+    """
+    clock = Clock(reporter)
+    with clock.step("preflight") as detail:
+        made, problems = plan(config, environment, from_dirty=options.from_dirty, backup=options.back_up is not None)
+        problems += _refuse_canary(environment, options)
+        detail.append(f"{len(made.entries)} files, {made.info.title}")
+    return send(
+        config,
+        environment,
+        made.info.digest,
+        pack_parcel=lambda: pack(config, made),
+        record=Record(config, environment, "deploy", info=made.info),
+        open_target=open_target,
+        clock=clock,
+        problems=problems,
+        options=options,
+    )
+
+
+def send(
+    config: Config,
+    environment: EnvironmentConfig,
+    digest: str,
+    *,
+    pack_parcel: Callable[[], Parcel],
+    record: Record,
+    open_target: Opener,
+    clock: Clock,
+    problems: tuple[str, ...] = (),
+    options: Options,
+) -> Outcome:
+    """Send one parcel to an environment and see it through, as `deploy` says; `problems` are those found already."""
+    approval, unapproved = _approve(environment, digest, options) if not _hopeless(problems, digest) else (None, None)
+    record.approval = approval
+    if problems and (environment.platform == "local" or name_missing_access(config, environment)):
+        raise _refused(environment, problems, unapproved)
+    with hold_lock(config, environment, reason=record.name) as lock, contextlib.ExitStack() as stack:
+        with clock.step("platform") as detail:
+            try:
+                target = stack.enter_context(open_target())
+                standing = _inspect(config, environment, target, lock, options, clock)
+            except PlatformError as error:
+                if not problems:
+                    raise
+                raise _refused(environment, (*problems, error.message), unapproved) from error
+            detail.append(target.public_url)
+        if problems or standing.problems:
+            raise _refused(environment, (*problems, *standing.problems), unapproved)
+        if unapproved is not None:
+            raise unapproved
+        for note in target.notes:
+            clock.reporter.note(note)
+        if left := describe_left(lock):
+            record.notes.append(left)
+        try:
+            rollout = Rollout(config, environment, target, lock, clock, record, options)
+            outcome = rollout.run(pack_parcel, digest, standing)
+        except (Error, KeyboardInterrupt) as error:
+            record.write_failure(error, clock)
+            raise
+    record.write("healthy" if outcome.changed else "unchanged", clock)
+    return outcome
+
+
+def _inspect(
+    config: Config, environment: EnvironmentConfig, target: Target, lock: Lock, options: Options, clock: Clock
+) -> Standing:
+    if left := describe_left(lock):
+        clock.reporter.note(left)
+    wait_for_left_behind(config, target, lock.deployments(), clock)
+    withdraw_canary(target, clock)
+    return inspect(config, environment, target, lock=lock, lint=options.lint)
+
+
+def _hopeless(problems: tuple[str, ...], digest: str) -> bool:
+    """Tell whether nobody needs to be asked: there is nothing that could be approved."""
+    return bool(problems) and not digest
+
+
+def _approve(
+    environment: EnvironmentConfig, digest: str, options: Options
+) -> tuple[Approval | None, ApprovalError | None]:
+    if not environment.approval:
+        return None, None
+    if options.approve is None:
+        hint = f"invoke approve {digest} --env {environment.name}"
+        return None, ApprovalError(f"a deploy to {environment.name} needs approval", hint=hint)
+    try:
+        return options.approve(digest), None
+    except ApprovalError as error:
+        return None, error
+
+
+def _refused(environment: EnvironmentConfig, problems: tuple[str, ...], unapproved: ApprovalError | None) -> Error:
+    reasons = [*problems, *([unapproved.message] if unapproved else [])]
+    message = f"the deploy to {environment.name} was refused"
+    return PreflightError(message, problems=tuple(reasons), hint="mend these and run it again; nothing was changed")
+
+
+def _refuse_canary(environment: EnvironmentConfig, options: Options) -> tuple[str, ...]:
+    if options.canary is None or environment.platform == "local":
+        return ()
+    return ("--canary: Railway has no way to give a release a share of the requests; leave it out, and watch instead",)

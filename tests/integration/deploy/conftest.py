@@ -1,0 +1,81 @@
+"""The fixtures of the fault table: a repository, and a Railway of the test's own to deploy it to."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fairlead
+from fairlead.deploy import aftermath, following, target, watch
+from tests.integration.deploy.railway_double import TOKEN, RailwayDouble
+from tests.integration.deploy.shop import FILES, ImpatientClient, Shop, git
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean repository on its branch main, which no test changes."""
+    root = tmp_path_factory.mktemp("shop")
+    for name, content in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content, "utf-8")
+    # Random bytes, so that an upload is larger than what a connection holds, and can be cut in its middle.
+    (root / "shop" / "app" / "data.bin").write_bytes(os.urandom(600_000))
+    git(root, "init", "--quiet", "--initial-branch", "main")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "Start the shop")
+    return root
+
+
+@pytest.fixture
+def double() -> Iterator[RailwayDouble]:
+    """A platform on which release 4 serves."""
+    with RailwayDouble() as running:
+        running.serve_release()
+        yield running
+
+
+@pytest.fixture
+def shop(
+    repository: Path,
+    double: RailwayDouble,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Shop]:
+    """The repository beside its platform."""
+    for name in [name for name in os.environ if name.startswith(("FAIRLEAD_", "RAILWAY_", "GITHUB_", "COVERAGE_"))]:
+        if name != "FAIRLEAD_TEST_DATABASE_URL":
+            monkeypatch.delenv(name)
+    environ = {
+        "RAILWAY_TOKEN": TOKEN,
+        "PYTHONPATH": str(Path(fairlead.__file__).parents[1]),
+        "FAIRLEAD_STATE_DIRECTORY": str(tmp_path / "state"),
+        "FAIRLEAD_ENVIRONMENTS_STAGING_URL": double.public_url,
+        "FAIRLEAD_ENVIRONMENTS_STAGING_API_URL": double.api_url,
+    }
+    made = Shop(repository, tmp_path / "state", double, environ, capsys, monkeypatch)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything that is waited for take seconds where it takes half minutes."""
+    waits = {
+        "CONFIRMED_IN": 3.0,
+        "REPLACED_IN": 0.3,
+        "_SILENT_FOR": 2.0,
+        "_BEGUN_IN": 2.0,
+        "_PAUSE": 1.0,
+        "_RAILWAY_STEPS": (1, 1),
+    }
+    for module in (aftermath, following, watch):
+        for name, wait in waits.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, wait)
+    monkeypatch.setattr(target, "RailwayClient", ImpatientClient)

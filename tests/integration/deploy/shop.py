@@ -1,0 +1,127 @@
+"""A small repository that is deployed to a Railway of the test's own: in this process, or by one that can be killed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fairlead.railway import RailwayClient
+from fairlead.tasks import program
+from tests.integration.deploy.railway_double import OLD, RailwayDouble
+
+DEPLOY = ("deploy", "--env", "staging", "--auto-confirm")
+PATIENCE = 60.0
+PYPROJECT = """\
+[tool.fairlead]
+name = "shop"
+backend = "shop"
+migrations = { directory = "shop/migrations" }
+bundle = { include = ["app/*.py", "app/*.bin", "migrations/*.sql"] }
+deploy = { timeout = 5.0, confirmations = 3, smoke = ["/api/smoke"], required-variables = ["DATABASE_URL"] }
+
+[tool.fairlead.environments.staging]
+platform = "railway"
+branch = "main"
+services = { web = "shop" }
+"""
+FILES = {
+    "pyproject.toml": PYPROJECT,
+    ".gitignore": ".fairlead/\n",
+    "shop/app/main.py": "app = None\n",
+    "shop/migrations/001_start.sql": "CREATE TABLE one (id int);\n",
+    "shop/migrations/001_start.down.sql": "DROP TABLE one;\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its exit code, and what it printed on both streams."""
+
+    code: int
+    said: str
+
+
+@dataclass(slots=True)
+class Shop:
+    """The repository, the platform it goes to, and the environment of every command.
+
+    `state` is where it keeps its notes.
+    """
+
+    root: Path
+    state: Path
+    double: RailwayDouble
+    environ: dict[str, str]
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def run(self, *arguments: str, **environ: str) -> Ended:
+        """Run an act in this process, as `python -m fairlead` does."""
+        with self.patch.context() as patch:
+            patch.chdir(self.root)
+            for name, value in (self.environ | environ).items():
+                patch.setenv(name, value)
+            self.capture.readouterr()
+            code = program.main(arguments or DEPLOY)
+        return Ended(code, "".join(self.capture.readouterr()))
+
+    def start(self, *arguments: str, before: Any = None, **environ: str) -> "subprocess.Popen[str]":
+        """Start an act as a process of its own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fairlead", *(arguments or DEPLOY)],
+            cwd=self.root,
+            env={**os.environ, **self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=before,  # noqa: PLW1509 - no thread of this process holds what the child needs before its exec
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, process: "subprocess.Popen[str]") -> Ended:
+        """Wait for a process to end."""
+        said, _ = process.communicate(timeout=PATIENCE)
+        return Ended(process.returncode, said)
+
+    def seen(self) -> str:
+        """Ask the public URL what it serves: "earlier", "new", "nothing" or "something else"."""
+        answer = httpx.get(self.double.public_url + "/api/v1/version", trust_env=False)
+        if answer.status_code != 200:
+            return "nothing"
+        digest = answer.json()["digest"]
+        sent = any(f"digest={digest}" in record.message for record in self.double.records)
+        return "earlier" if digest == OLD else "new" if sent else "something else"
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git in a repository, whatever this machine has set for it."""
+    identity = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com", "-c", "commit.gpgsign=false")
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", *identity, *arguments], cwd=root, env=environ, check=True, capture_output=True)
+
+
+class ImpatientClient(RailwayClient):
+    """A client that gives up soon, so that a socket that hangs does not take a test's minute."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"timeout": 2.0, **options})
+
+    def upload(self, *arguments: Any, **options: Any) -> Any:
+        """Upload, and give up soon."""
+        return super().upload(*arguments, **{"timeout": 3.0, **options})
+
+
+def tell(note: Callable[[str, object], None], fault: str, ended: Ended, seen: str, *, expected: str) -> None:
+    """Note a row of the table for whoever prints it."""
+    note("fault", fault)
+    note("seen", f"{ended.code}, {seen}")
+    note("expected", expected)
