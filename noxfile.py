@@ -287,6 +287,17 @@ def tests(session: nox.Session) -> None:
     session.log("unit tests, integration tests and coverage passed")
 
 
+@nox.session(default=False, tags=["test"])
+def faults(session: nox.Session) -> None:
+    """Deploy through every fault there is a test for, and print the table: exit code, and what serves afterwards."""
+    provide(session, *RUNTIME, *TEST_TOOLS)
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    workers = min((os.cpu_count() or 1) * 2, 8)
+    options = ["-q", "-n", str(workers), "--dist", "worksteal", "-o", f"cache_dir={cache('pytest-faults')}"]
+    table = ["-p", "tests.integration.deploy.table"]
+    session.run("python", "-m", "pytest", *options, *table, *selection(session.posargs, ["tests/integration/deploy"]))
+
+
 @nox.session(default=False, tags=["database"])
 def migrations(session: nox.Session) -> None:
     """Walk every migration up, down and up again, comparing the schema, and lint those not yet out; `-- --sarif F`."""

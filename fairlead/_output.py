@@ -80,6 +80,13 @@ def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None
         _write(sys.stderr, f"  next: {redact(hint)}\n")
 
 
+def trace(error: BaseException) -> None:
+    """Print the traceback of an error on standard error."""
+    import traceback
+
+    _write(sys.stderr, redact("".join(traceback.format_exception(error))))
+
+
 def result(text: str) -> None:
     """Print a result on standard output."""
     _write(sys.stdout, redact(text) + "\n")

@@ -5,6 +5,7 @@ Precedence, for each value: flag > `FAIRLEAD_*` variable > file > default. A key
 path of the key and the nearest key that exists.
 """
 
+import contextlib
 import os
 import re
 import tomllib
@@ -13,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
+from fairlead._keys import ENVIRONMENT, SECTIONS, TOP, Key
+from fairlead._output import redact
 from fairlead._sections import (
     BundleConfig,
     CoverageConfig,
@@ -52,6 +56,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 
+#: Variables that hold secrets whatever the configuration says.
+_SECRET_VARIABLES = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "FAIRLEAD_APPROVAL_KEY", "FAIRLEAD_APPROVAL", "GITHUB_TOKEN")
+
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -88,89 +95,7 @@ class Config:
         raise ConfigurationError(f"there is no environment {name!r}; known: {known}", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    kind: str
-    default: Any = None
-
-
-_TOP: dict[str, _Key] = {
-    "name": _Key("name", "backend"),
-    "version": _Key("string", "0.0.0"),
-    "backend": _Key("path", "backend"),
-    "app": _Key("app", "app.main:app"),
-    "health-path": _Key("url path", "/api/health"),
-    "version-path": _Key("url path", "/api/v1/version"),
-    "state-directory": _Key("path", ".fairlead"),
-}
-_SECTIONS: dict[str, dict[str, _Key]] = {
-    "migrations": {
-        "engine": _Key("sql|alembic", "sql"),
-        "directory": _Key("path", "backend/migrations"),
-        "lock-timeout": _Key("seconds", 2.0),
-        "statement-timeout": _Key("seconds"),
-        "transaction-control": _Key("refuse|run", "refuse"),
-        "seed": _Key("path"),
-        "baseline-irreversible": _Key("table of strings", {}),
-        "lint-since": _Key("string"),
-        "lint-ignore": _Key("list of strings", ()),
-        "alembic-python": _Key("path"),
-        "alembic-url-env": _Key("variable name", "DATABASE_URL"),
-        "alembic-heads": _Key("off|warning|error", "error"),
-        "alembic-check": _Key("off|warning|error", "warning"),
-    },
-    "bundle": {
-        "include": _Key("list of strings", ("app/**/*.py", "migrations/**/*.sql", "requirements.txt")),
-        "toolkit": _Key("boolean", False),
-    },
-    "platform": {
-        "port": _Key("port", 8000),
-        "health-timeout": _Key("seconds", 60.0),
-        "stop-timeout": _Key("seconds", 10.0),
-        "keep-warm": _Key("seconds or 0", 300.0),
-    },
-    "deploy": {
-        "timeout": _Key("seconds", 600.0),
-        "confirmations": _Key("count", 3),
-        "smoke": _Key("list of strings", ()),
-        "required-variables": _Key("list of strings", ()),
-    },
-    "railway": {
-        "start-command": _Key("string"),
-        "pre-deploy-command": _Key("list of strings", ()),
-        "healthcheck-path": _Key("url path"),
-        "healthcheck-timeout": _Key("whole seconds"),
-        "overlap-seconds": _Key("whole seconds or 0", 15),
-        "draining-seconds": _Key("whole seconds or 0", 30),
-        "replicas": _Key("count"),
-        "restart-policy": _Key("ON_FAILURE|ALWAYS|NEVER"),
-        "restart-retries": _Key("count or 0"),
-        "dockerfile-path": _Key("string"),
-        "sleep": _Key("boolean"),
-    },
-    "coverage": {
-        name: _Key("per cent", value)
-        for name, value in (("statements", 85.0), ("branches", 75.0), ("functions", 80.0), ("lines", 85.0))
-    },
-}
-_ENVIRONMENT: dict[str, _Key] = {
-    "platform": _Key("local|railway", "local"),
-    "branch": _Key("string"),
-    "url": _Key("url"),
-    "api-url": _Key("url"),
-    "project": _Key("string"),
-    "railway-environment": _Key("string"),
-    "services": _Key("table of strings", {}),
-    "token-env": _Key("variable name"),
-    "database-url-env": _Key("variable name"),
-    "promote-from": _Key("string"),
-    "approval": _Key("boolean", False),
-    "backup": _Key("boolean", False),
-    "watch": _Key("seconds or 0", 0.0),
-    "variables": _Key("table of strings", {}),
-    "generated-secrets": _Key("list of strings", ()),
-}
-_KNOWN_TOP = {*_TOP, *_SECTIONS, "environments"}
+_KNOWN_TOP = {*TOP, *SECTIONS, "environments"}
 
 
 def load(
@@ -187,11 +112,12 @@ def load(
     variables = MappingProxyType(dict(os.environ if environ is None else environ))
     folder = _find_root() if root is None else root.resolve()
     reader = _Reader(folder, _read_table(folder / FILE), variables, dict(overrides or {}))
-    top = reader.section("", _TOP, known=_KNOWN_TOP)
-    sections = {name: reader.section(name, keys) for name, keys in _SECTIONS.items()}
+    top = reader.section("", TOP, known=_KNOWN_TOP)
+    sections = {name: reader.section(name, keys) for name, keys in SECTIONS.items()}
     environments = {name: reader.environment(name) for name in reader.environment_names()}
     reader.check_references(environments)
     reader.check_variables()
+    _mask_secrets(environments.values(), variables)
     if reader.problems:
         raise _rejected(folder / FILE, reader.problems)
     return Config(
@@ -226,7 +152,7 @@ class _Reader:
         self.problems: list[str] = []
         self._variables: set[str] = set()
 
-    def section(self, path: str, keys: Mapping[str, _Key], *, known: Iterable[str] | None = None) -> dict[str, Any]:
+    def section(self, path: str, keys: Mapping[str, Key], *, known: Iterable[str] | None = None) -> dict[str, Any]:
         table = self._subtable(path)
         names = set(known or keys)
         for name in table:
@@ -249,7 +175,7 @@ class _Reader:
                 yield name
 
     def environment(self, name: str) -> EnvironmentConfig:
-        return EnvironmentConfig(name=name, **self.section(f"environments.{name}", _ENVIRONMENT))
+        return EnvironmentConfig(name=name, **self.section(f"environments.{name}", ENVIRONMENT))
 
     def check_references(self, environments: Mapping[str, EnvironmentConfig]) -> None:
         for environment in environments.values():
@@ -281,7 +207,7 @@ class _Reader:
             table = found
         return table
 
-    def _value(self, path: str, name: str, key: _Key, table: Mapping[str, Any]) -> Any:
+    def _value(self, path: str, name: str, key: Key, table: Mapping[str, Any]) -> Any:
         dotted = _dotted(path, name)
         variable = _variable(dotted)
         self._variables.add(variable)
@@ -301,6 +227,18 @@ class _Reader:
             return None
         self.values[dotted] = value
         return self.root / str(value) if key.kind == "path" and value is not None else value
+
+
+def _mask_secrets(environments: Iterable[EnvironmentConfig], environ: Mapping[str, str]) -> None:
+    """Have every secret masked that the configuration names the variable of, wherever it should turn up."""
+    declared = list(environments)
+    for name in {*_SECRET_VARIABLES, *(one.token_env for one in declared if one.token_env)}:
+        for secret in environ.get(name, "").split(","):
+            redact.register(secret.strip())
+    for one in declared:
+        # Of an address the password alone is a secret; the rest says where things went wrong.
+        with contextlib.suppress(ValueError):
+            redact.register(urlsplit(environ.get(one.database_url_env or "", "")).password)
 
 
 def _find_root() -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fairlead._polling import wait_until
 from fairlead.config import Config
 from fairlead.deploy.following import CONFIRMED_IN, follow, look
+from fairlead.deploy.lock import Lock
 from fairlead.deploy.reporting import Clock
 from fairlead.deploy.target import Target, TargetService
 from fairlead.exceptions import DeployError, Error, PlatformError, UnsafeDeployError
@@ -124,11 +125,11 @@ def roll_back_to(
     return follow(config, target, new.id, clock.reporter)
 
 
-def wait_for_left_behind(config: Config, target: Target, ids: frozenset[str], clock: Clock) -> None:
+def wait_for_left_behind(config: Config, target: Target, lock: Lock, clock: Clock) -> None:
     """Let the deployments that a killed deploy began come to their end, before anything else is done."""
     known = [one for service in target.services for one in target.deployments(service)]
     for one in known:
-        if one.id in ids and one.status.is_in_flight:
+        if one.status.is_in_flight and lock.began(one.id, one.message):
             with clock.step("wait") as detail:
                 began = time.monotonic()
                 try:

@@ -34,10 +34,10 @@ class Lock:
         self.facts |= facts
         _write(self.handle, json.dumps(self.facts).encode())
 
-    def deployments(self) -> frozenset[str]:
-        """Return the ids of the deployments that an owner began who was killed."""
-        found = self.left.get("deployments")
-        return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()
+    def began(self, deployment_id: str, message: str | None) -> bool:
+        """Tell whether a deployment is what an owner began who was killed, be it before he learnt of its id."""
+        ids, sent = self.left.get("deployments"), self.left.get("sending")
+        return (isinstance(ids, list) and deployment_id in ids) or (bool(sent) and message == sent)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from fairlead import build, bundle
 from fairlead.build import BuildInfo
 from fairlead.bundle import Bundle
 from fairlead.config import Config
-from fairlead.exceptions import PreflightError
+from fairlead.exceptions import Error, PreflightError
 
 _KEPT = 10
 
@@ -34,10 +34,13 @@ class Parcel:
 def pack(config: Config, made: Bundle) -> Parcel:
     """Write a bundle where archives are kept, in place of an earlier one of the same digest; the oldest go.
 
-    Raises `Error` when it cannot be written.
+    Raises `PreflightError` when it cannot be written.
     """
     archive = _place(config, made.digest)
-    size = made.write(archive)
+    try:
+        size = made.write(archive)
+    except Error as error:
+        raise PreflightError(f"the bundle cannot be kept: {error.message}", hint=error.hint) from error
     kept = sorted(archive.parent.glob("*.tar.gz"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in kept[_KEPT:]:
         with contextlib.suppress(OSError):

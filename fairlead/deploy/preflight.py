@@ -3,7 +3,7 @@
 What the tree says is looked at without asking anybody; what the platform says, once it can be reached.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fairlead import _locks, build, bundle, migrations
@@ -12,8 +12,9 @@ from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.lock import Lock, describe
 from fairlead.deploy.releases import Release, find_serving, read_release
 from fairlead.deploy.target import Target, TargetService, name_missing_access
-from fairlead.exceptions import Error, LockedError, MigrationError, PreflightError
-from fairlead.railway import Deployment
+from fairlead.exceptions import Error, LockedError, MigrationError, PlatformError, PreflightError
+from fairlead.railway import Deployment, settings
+from fairlead.railway.settings import Difference
 
 #: Given the revision that serves, None where nothing does: what the linter finds in the migrations that are new.
 Lint = Callable[[str | None], tuple[str, ...]]
@@ -21,14 +22,26 @@ Lint = Callable[[str | None], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the platform says before a deploy: the deployments of each service, newest first, and what is amiss."""
+    """What the platform says before a deploy, by kind of service, and what is amiss.
+
+    `known` are the deployments, newest first, `differences` the settings that are not live as they are declared.
+    """
 
     known: dict[str, tuple[Deployment, ...]]
     problems: tuple[str, ...]
+    differences: dict[str, tuple[Difference, ...]]
 
     def serving(self, service: TargetService) -> Release | None:
         """Return the release that the platform says a service serves."""
         return find_serving(self.known[service.kind])
+
+    def describe_differences(self) -> tuple[str, ...]:
+        """Say which settings of which service will be changed, a line for each."""
+        return tuple(
+            f"will be changed for the {kind}: {one.sentence}"
+            for kind, found in self.differences.items()
+            for one in found
+        )
 
 
 def plan(
@@ -49,6 +62,7 @@ def plan(
     problems += _look_at_lock(config)
     if environment.branch and info.branch != environment.branch:
         problems.append(f"{environment.name} is deployed from branch {environment.branch}, and this is {info.branch}")
+    problems += _name_missing_processes(config, environment)
     problems += name_missing_access(config, environment)
     problems += _name_missing_database(config, environment) if backup else []
     if info.dirty and environment.platform != "local" and not from_dirty:
@@ -69,15 +83,21 @@ def inspect(
     serving = find_serving(known[target.web.kind])
     if lint is not None:
         problems += lint(serving.revision if serving else None)
-    return Standing(known, tuple(problems))
+    differences: dict[str, tuple[Difference, ...]] = {}
+    # The local platform runs each release by what its bundle says: there is nothing to set.
+    for service in () if target.local else target.services:
+        try:
+            differences[service.kind] = _compare_settings(config, target, service)
+        except PlatformError as error:
+            problems.append(f"whether {service.name} is run as declared could not be checked: {error.message}")
+    return Standing(known, tuple(problems), differences)
 
 
 def refuse_in_flight(environment: EnvironmentConfig, known: dict[str, tuple[Deployment, ...]], lock: Lock) -> None:
     """Raise `LockedError` where the platform has a deployment in flight that is not the lock's killed owner's."""
-    own = lock.deployments()
     for deployments in known.values():
         for one in deployments:
-            if one.status.is_in_flight and one.id not in own:
+            if one.status.is_in_flight and not lock.began(one.id, one.message):
                 release = read_release(one)
                 who = f" by {release.by}" if release and release.by else ""
                 what = f"deployment {one.id}{who} is {one.status}"
@@ -91,9 +111,35 @@ def describe_left(lock: Lock) -> str | None:
     """Say what the lock's killed owner left half done; None when no owner was killed."""
     if not lock.left:
         return None
-    begun = ", ".join(sorted(lock.deployments()))
-    what = f" It had begun deployment {begun}." if begun else " It had sent nothing yet."
+    begun = ", ".join(map(str, lock.left.get("deployments", ())))
+    if begun:
+        what = f" It had begun deployment {begun}."
+    else:
+        what = " It was sending its bundle." if lock.left.get("sending") else " It had sent nothing yet."
     return f"{describe(lock.left)} was broken off.{what}"
+
+
+def _compare_settings(config: Config, target: Target, service: TargetService) -> tuple[Difference, ...]:
+    live = target.client.fetch_service_instance(environment_id=target.environment_id, service_id=service.id)
+    command = read_processes(config).get(service.kind)
+    return settings.compare(settings.declare(config, kind=service.kind, start_command=command), live)
+
+
+def read_processes(config: Config) -> Mapping[str, str]:
+    """Read the Procfile of the backend: command by kind of service; empty where there is none."""
+    try:
+        return settings.read_processes((config.backend / "Procfile").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _name_missing_processes(config: Config, environment: EnvironmentConfig) -> list[str]:
+    known = read_processes(config)
+    return [
+        f"the Procfile does not say how to start {name}: it has no line `{kind}:`"
+        for kind, name in environment.services.items()
+        if kind != "web" and kind not in known
+    ]
 
 
 def _look_at_migrations(config: Config) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.following import look
 from fairlead.deploy.parcel import Parcel, open_parcel
-from fairlead.deploy.record import GOOD, Record
+from fairlead.deploy.record import GOOD, JUDGING, Record
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome
 from fairlead.deploy.sending import Opener, send
@@ -13,9 +13,6 @@ from fairlead.deploy.target import Target, name_missing_access
 from fairlead.exceptions import PreflightError
 from fairlead.history import Event, History
 from fairlead.verification import Verdict
-
-#: The acts whose verdict says whether an environment's release is good.
-_JUDGING = frozenset({"deploy", "promote", "rollback"})
 
 
 def promote(
@@ -79,7 +76,7 @@ def find_verified(config: Config, source: EnvironmentConfig) -> str:
 
 def _last_verdict(config: Config, source: EnvironmentConfig) -> Event | None:
     events = History(config.state_dir).load()
-    found = (one for one in reversed(events) if one.environment == source.name and one.name in _JUDGING)
+    found = (one for one in reversed(events) if one.environment == source.name and one.name in JUDGING)
     return next(found, None)
 
 

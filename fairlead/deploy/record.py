@@ -12,6 +12,8 @@ from fairlead.deploy.reporting import Clock
 from fairlead.exceptions import Error, InconclusiveError, UnsafeDeployError
 from fairlead.history import Event, History
 
+#: The acts whose verdict says whether an environment's release is good.
+JUDGING = frozenset({"deploy", "promote", "rollback"})
 #: The verdicts of a deploy after which its release is known to have been good.
 GOOD = ("healthy", "unchanged")
 
@@ -59,6 +61,17 @@ class Record:
                 detail=redact(told) if told else None,
             )
         )
+
+    def was_good(self, digest: str) -> bool:
+        """Tell whether the last verdict on record here of a digest in this environment is a good one."""
+        try:
+            events = History(self.config.state_dir).load()
+        except Error:
+            return False
+        place = self.environment.name
+        found = (one for one in reversed(events) if one.environment == place and one.digest == digest)
+        last = next((one for one in found if one.name in JUDGING), None)
+        return last is not None and last.verdict in GOOD
 
     def write_failure(self, error: BaseException, clock: Clock) -> None:
         """Append the line of an act that failed or was broken off."""

@@ -78,6 +78,12 @@ def find_serving(deployments: tuple[Deployment, ...]) -> Release | None:
     return next((one for one in releases if one.status == DeploymentStatus.SUCCESS and one.canary is None), None)
 
 
+def find_previous(deployments: tuple[Deployment, ...], digest: str) -> Deployment | None:
+    """Return the newest deployment of another digest that can be gone back to."""
+    releases = {one.deployment_id for one in read_releases(deployments) if one.can_rollback and one.digest != digest}
+    return next((one for one in deployments if one.id in releases), None)
+
+
 def next_number(deployments: tuple[Deployment, ...]) -> int:
     """Return the number after the newest release that once served; a deployment that failed uses none up."""
     return 1 + max((one.number for one in read_releases(deployments) if one.status in _SERVED), default=0)

@@ -96,7 +96,7 @@ def roll_back(
             if left := describe_left(lock):
                 reporter.note(left)
                 record.notes.append(left)
-            wait_for_left_behind(config, target, lock.deployments(), clock)
+            wait_for_left_behind(config, target, lock, clock)
             withdraw_canary(target, clock)
             known = {service.kind: target.deployments(service) for service in target.services}
             refuse_in_flight(environment, known, lock)

@@ -64,10 +64,8 @@ def send(
     options: Options,
 ) -> Outcome:
     """Send one parcel to an environment and see it through, as `deploy` says; `problems` are those found already."""
-    approval, unapproved = _approve(environment, digest, options) if not _hopeless(problems, digest) else (None, None)
-    record.approval = approval
     if problems and (environment.platform == "local" or name_missing_access(config, environment)):
-        raise _refused(environment, problems, unapproved)
+        raise _refused(environment, problems, digest, options)
     with hold_lock(config, environment, reason=record.name) as lock, contextlib.ExitStack() as stack:
         with clock.step("platform") as detail:
             try:
@@ -76,14 +74,13 @@ def send(
             except PlatformError as error:
                 if not problems:
                     raise
-                raise _refused(environment, (*problems, error.message), unapproved) from error
+                raise _refused(environment, (*problems, error.message), digest, options) from error
             detail.append(target.public_url)
         if problems or standing.problems:
-            raise _refused(environment, (*problems, *standing.problems), unapproved)
-        if unapproved is not None:
-            raise unapproved
-        for note in target.notes:
+            raise _refused(environment, (*problems, *standing.problems), digest, options)
+        for note in (*target.notes, *standing.describe_differences()):
             clock.reporter.note(note)
+        record.approval = _approve(environment, digest, options)
         if left := describe_left(lock):
             record.notes.append(left)
         try:
@@ -92,7 +89,7 @@ def send(
         except (Error, KeyboardInterrupt) as error:
             record.write_failure(error, clock)
             raise
-    record.write("healthy" if outcome.changed else "unchanged", clock)
+    record.write("healthy" if outcome.changed or outcome.verified else "unchanged", clock)
     return outcome
 
 
@@ -101,32 +98,28 @@ def _inspect(
 ) -> Standing:
     if left := describe_left(lock):
         clock.reporter.note(left)
-    wait_for_left_behind(config, target, lock.deployments(), clock)
+    wait_for_left_behind(config, target, lock, clock)
     withdraw_canary(target, clock)
     return inspect(config, environment, target, lock=lock, lint=options.lint)
 
 
-def _hopeless(problems: tuple[str, ...], digest: str) -> bool:
-    """Tell whether nobody needs to be asked: there is nothing that could be approved."""
-    return bool(problems) and not digest
-
-
-def _approve(
-    environment: EnvironmentConfig, digest: str, options: Options
-) -> tuple[Approval | None, ApprovalError | None]:
+def _approve(environment: EnvironmentConfig, digest: str, options: Options) -> Approval | None:
     if not environment.approval:
-        return None, None
+        return None
     if options.approve is None:
         hint = f"invoke approve {digest} --env {environment.name}"
-        return None, ApprovalError(f"a deploy to {environment.name} needs approval", hint=hint)
-    try:
-        return options.approve(digest), None
-    except ApprovalError as error:
-        return None, error
+        raise ApprovalError(f"a deploy to {environment.name} needs approval", hint=hint)
+    return options.approve(digest)
 
 
-def _refused(environment: EnvironmentConfig, problems: tuple[str, ...], unapproved: ApprovalError | None) -> Error:
-    reasons = [*problems, *([unapproved.message] if unapproved else [])]
+def _refused(environment: EnvironmentConfig, problems: tuple[str, ...], digest: str, options: Options) -> Error:
+    """Return the error that tells every problem, a missing approval among them where nobody sits here to be asked."""
+    reasons = list(problems)
+    if digest and not options.asks:
+        try:
+            _approve(environment, digest, options)
+        except ApprovalError as error:
+            reasons.append(error.message)
     message = f"the deploy to {environment.name} was refused"
     return PreflightError(message, problems=tuple(reasons), hint="mend these and run it again; nothing was changed")
 

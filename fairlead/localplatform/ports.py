@@ -16,7 +16,8 @@ _QUIET: Final = range(20_000, 32_000)
 
 def bind(port: int = 0) -> socket.socket:
     """Return a socket bound to a loopback port, 0 for any; raise `OSError` when another program has it."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Named in full: asyncio sends small writes at once only on sockets that say they are TCP.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((LOOPBACK, port))

@@ -84,15 +84,16 @@ class _Exchange:
         began = time.perf_counter()
         with target.use():
             status = await self._try(target)
-        if status != 400:
+        if status is not None:
             self._traffic.record(target.deployment_id, status, time.perf_counter() - began)
 
-    async def _try(self, target: Target) -> int:
-        """Pass the request on to a release; return the status that counts for it, 400 when the request is at fault."""
+    async def _try(self, target: Target) -> int | None:
+        """Pass the request on to a release; return the status that counts for it, None when the request is at fault."""
         try:
             return await self._pass_on(target)
         except h11.LocalProtocolError as error:
-            return await self._refuse(400, f"the request cannot be passed on: {error}", "correct the request")
+            await self._refuse(400, f"the request cannot be passed on: {error}", "correct the request")
+            return None
         except TimeoutError:
             return await self._refuse(504, "the release did not answer in time", READ_LOGS)
         except (h11.RemoteProtocolError, OSError) as error:

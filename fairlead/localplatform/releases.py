@@ -38,6 +38,8 @@ _INHERITED: Final = frozenset(
 _INHERITED_BY_BUILDS: Final = frozenset({"NETRC", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"})
 #: What has coverage measure a process; the platform is a part of Fairlead, and measured by its tests.
 _MEASURING: Final = frozenset({"COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"})
+#: What approves a deploy is no affair of what runs it.
+_APPROVALS: Final = frozenset({"FAIRLEAD_APPROVAL", "FAIRLEAD_APPROVAL_KEY"})
 _PROXIES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
@@ -224,7 +226,11 @@ def _trust(paths: ssl.DefaultVerifyPaths) -> dict[str, str]:
 
 def make_daemon_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Assemble the platform's own environment: what builds and releases may see, and Fairlead's settings."""
-    settings = {name: value for name, value in environ.items() if name.startswith("FAIRLEAD_") or name in _MEASURING}
+    settings = {
+        name: value
+        for name, value in environ.items()
+        if (name.startswith("FAIRLEAD_") and name not in _APPROVALS) or name in _MEASURING
+    }
     return {**make_build_variables(environ), **settings}
 
 

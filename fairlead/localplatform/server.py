@@ -42,6 +42,7 @@ from fairlead.postgres import Server
 _log = logging.getLogger(__name__)
 _WATCH: Final = 2.0
 _LINGER: Final = 2
+_KEEP_ALIVE: Final = 75
 _LOCK_TIMEOUT: Final = 20.0
 _BACKLOG: Final = 512
 
@@ -154,6 +155,9 @@ class _Process:
                     app,
                     lifespan="off",
                     log_config=None,
+                    http="h11",
+                    # Longer than clients keep a connection: one that is closed just when it is used again fails.
+                    timeout_keep_alive=_KEEP_ALIVE,
                     access_log=False,
                     ws=app.websockets if isinstance(app, Proxy) else "none",
                     server_header=False,

@@ -151,7 +151,7 @@ class _Connection(asyncio.StreamReaderProtocol):
 
     def renew(self) -> bool:
         """Prepare for another request; tell whether there can be one."""
-        if self._spoiled or self._sending is not None or self._http.trailing_data[0]:
+        if self._spoiled or self._http.trailing_data[0]:
             return False
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
@@ -201,7 +201,7 @@ class _Connection(asyncio.StreamReaderProtocol):
 
     async def _receive_head(self) -> h11.Response:
         while not isinstance(event := await self.receive(), h11.Response):
-            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
+            if not isinstance(event, h11.InformationalResponse):
                 raise h11.RemoteProtocolError("an answer without a head")
         return event
 

@@ -43,6 +43,8 @@ from fairlead.railway.refusals import LOOPBACK, Refusals
 _LAST_PORT: Final = 65535
 _CHUNK: Final = 64 * 1024
 _MOST_LOG_LINES: Final = 5000
+#: Names of variables whose values are no affair of anybody's.
+_SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|KEY|PASS|PWD|URL|DSN|CREDENTIAL|SALT|AUTH|CERT", re.IGNORECASE)
 
 Progress = Callable[[int, int], None]
 
@@ -195,10 +197,17 @@ class RailwayClient:
             raise ResponseError(f"{what} failed: the platform refused and does not say why")
 
     def fetch_variable_names(self, *, project_id: str, environment_id: str, service_id: str) -> frozenset[str]:
-        """Fetch the names of a service's variables that have a value; the values themselves are not kept."""
+        """Fetch the names of a service's variables that have a value.
+
+        The values are not kept, but masked wherever they should turn up from now on.
+        """
         variables = {"projectId": project_id, "environmentId": environment_id, "serviceId": service_id}
         data = self._query("fetching the names of the variables", queries.VARIABLES, variables)
-        return frozenset(name for name, value in data.optional_mapping("variables").items() if value not in (None, ""))
+        found = data.optional_mapping("variables")
+        for name, value in found.items():
+            if isinstance(value, str) and _SECRET_NAME.search(name):
+                redact.register(value)
+        return frozenset(name for name, value in found.items() if value not in (None, ""))
 
     def fetch_traffic(
         self, *, environment_id: str, service_id: str, since: datetime, until: datetime, step: int

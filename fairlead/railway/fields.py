@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from fairlead._output import redact
 from fairlead.exceptions import ResponseError
 
 
@@ -100,7 +101,7 @@ def _wrong(path: str, expected: str, found: object) -> ResponseError:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     what = "nothing" if found is None else names.get(type(found), "something else")
     if isinstance(found, str):
-        what = f"{found[:40]!r}"
+        what = f"{redact(found)[:40]!r}"  # masked before it is cut: half a secret would not be known as one
     return ResponseError(
         f"the platform's answer makes no sense: {path.lstrip('.')} should be {expected} and is {what}",
         hint="check the platform's address; if that is right its API has changed: look for a newer Fairlead",

@@ -61,7 +61,7 @@ class Act:
     def run(self, values: Mapping[str, Any], *, debug: bool = False) -> int:
         """Run the act and return its exit code; an expected error is printed as what, why and next.
 
-        With `debug` that error is raised instead, for its traceback.
+        With `debug` its traceback is printed as well, without the secrets that are known.
         """
         try:
             with _ended_by_sigterm():
@@ -69,7 +69,7 @@ class Act:
                 self.body(**values)
         except Error as error:
             if debug:
-                raise
+                _output.trace(error)
             report(error)
             return error.exit_code
         except KeyboardInterrupt as interrupt:

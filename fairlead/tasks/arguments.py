@@ -19,7 +19,8 @@ def parser_of(name: str, declared: Act) -> argparse.ArgumentParser:
         text = option.help.replace("%", "%%")
         flags = [f"--{option.flag}", *([f"-{option.short}"] if option.short else [])]
         if option.positional:
-            parser.add_argument(option.name, metavar=option.flag.upper(), help=text)
+            optional = {} if option.default is None else {"nargs": "?", "default": option.default}
+            parser.add_argument(option.name, metavar=option.flag.upper(), help=text, **optional)
         elif option.kind is bool:
             action = argparse.BooleanOptionalAction if option.default else "store_true"
             parser.add_argument(*flags, dest=option.name, action=action, default=option.default, help=text)

@@ -193,6 +193,7 @@ def _make_options(
     return Options(
         back_up=(lambda: _back_up(loaded, environment)) if backup else None,
         lint=lambda revision: lint_new(loaded, revision),
+        asks=sys.stdin.isatty() and not auto_confirm,
         approve=_make_approver(loaded, environment, question, auto_confirm=auto_confirm),
         from_dirty=from_dirty,
         watch=watch if watch >= 0 else None,

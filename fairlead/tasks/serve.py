@@ -16,7 +16,9 @@ def serve(port: int = 0) -> None:
     loaded = config.load()
     endpoint = localplatform.start(loaded)
     python = localplatform.prepare_environment(loaded, loaded.backend / "requirements.txt")
-    environ = {**loaded.environ, **localplatform.release_environment(loaded), "DATABASE_URL": endpoint.database_url}
+    # What approves deploys is no affair of the backend's.
+    own = {name: value for name, value in loaded.environ.items() if not name.startswith("FAIRLEAD_APPROVAL")}
+    environ = {**own, **localplatform.release_environment(loaded), "DATABASE_URL": endpoint.database_url}
     _output.status("note", "applying migrations")
     run([python, "-m", "fairlead", "migrate"], cwd=loaded.root, env=environ, capture=False)
     command: list[str | Path] = [

@@ -174,9 +174,8 @@ def run(shop: Path, urls: tuple[str, str]) -> Deploy:
         @contextlib.contextmanager
         def target() -> Iterator[deploy.Target]:
             with RailwayClient(token, url=api) as client:
-                yield deploy.Target(
-                    client, PROJECT, ENVIRONMENT, (deploy.TargetService("web", "shop", SERVICE),), public
-                )
+                web = deploy.TargetService("web", "shop", SERVICE)
+                yield deploy.Target(client, PROJECT, ENVIRONMENT, (web,), public, local=True)
 
         loaded = _load(shop)
         return deploy.deploy(

@@ -4,12 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fairlead
-from fairlead.deploy import aftermath, following, target, watch
-from tests.integration.deploy.railway_double import TOKEN, RailwayDouble
+from fairlead.deploy import aftermath, following, rollout, target, watch
+from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
 from tests.integration.deploy.shop import FILES, ImpatientClient, Shop, git
 
 
@@ -30,9 +31,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def double() -> Iterator[RailwayDouble]:
-    """A platform on which release 4 serves."""
+    """A platform on which nothing was deployed yet."""
     with RailwayDouble() as running:
-        running.serve_release()
         yield running
 
 
@@ -44,7 +44,10 @@ def shop(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shop]:
-    """The repository beside its platform."""
+    """The repository beside its platform, on which release 4 serves after release 3, of the very same migrations."""
+    revision = git(repository, "rev-parse", "HEAD")
+    double.serve_release(3, OLDER, revision=revision)
+    double.serve_release(4, OLD, revision=revision)
     for name in [name for name in os.environ if name.startswith(("FAIRLEAD_", "RAILWAY_", "GITHUB_", "COVERAGE_"))]:
         if name != "FAIRLEAD_TEST_DATABASE_URL":
             monkeypatch.delenv(name)
@@ -66,15 +69,16 @@ def shop(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that is waited for take seconds where it takes half minutes."""
-    waits = {
+    waits: dict[str, Any] = {
         "CONFIRMED_IN": 3.0,
         "REPLACED_IN": 0.3,
         "_SILENT_FOR": 2.0,
         "_BEGUN_IN": 2.0,
+        "_TAKEN_IN": 1.0,
         "_PAUSE": 1.0,
         "_RAILWAY_STEPS": (1, 1),
     }
-    for module in (aftermath, following, watch):
+    for module in (aftermath, following, rollout, watch):
         for name, wait in waits.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, wait)

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from tests.integration.deploy.script import ENVIRONMENT, PROJECT, SERVICE, WORKE
 from tests.integration.deploy.sockets import Fault, Hold, Request, Server
 
 TOKEN, ACCOUNT_TOKEN = "canary-project-token-9f3a", "canary-account-token-77c1"
-OLD = "sha256:" + "0" * 64
+OLD, OLDER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 #: How long a deployment stays at each status, in seconds.
 TICK = 0.02
 #: Not among the 13 that Railway has, and there all the same one day.
@@ -41,6 +41,7 @@ class RailwayDouble:
 
     def __init__(self) -> None:
         self.plan = self.rollback_plan = Plan()
+        self.worker_plan: Plan | None = None
         self.records: list[Record] = []
         self.received: list[bytes] = []
         self.cancelled: list[str] = []
@@ -94,12 +95,18 @@ class RailwayDouble:
         self._always.clear()
         self.plan = self.rollback_plan = Plan()
 
-    def serve_release(self, number: int = 4, digest: str = OLD) -> Record:
-        """Have a release serve that an earlier deploy made."""
-        message = f"fairlead release={number} digest={digest} version=1 revision=abc"
-        record = Record(f"deployment-old-{number}", SERVICE, message, Plan(), Served(digest), "deploy", "SUCCESS", True)
+    def serve_release(
+        self, number: int = 4, digest: str = OLD, *, revision: str = "abc", service: str = SERVICE
+    ) -> Record:
+        """Have a release serve that an earlier deploy made, in place of the one that does."""
+        message = f"fairlead release={number} digest={digest} version=1.{number} revision={revision}"
+        record = Record(
+            f"deployment-old-{len(self.records) + 1}", service, message, Plan(), Served(digest), served=True
+        )
+        self._become(record, "SUCCESS")
         self.records.append(record)
-        self._timeline = Timeline([0.0], [record.serves])
+        if service == SERVICE:
+            self._timeline = Timeline([0.0], [record.serves])
         return record
 
     def begin_foreign(self, status: str = "BUILDING") -> Record:
@@ -137,12 +144,10 @@ class RailwayDouble:
             asked = json.loads(await request.body())
             document = parse(asked["query"])
             operation = document.definitions[0].name.value
-            handle: Fault = functools.partial(self._graphql, asked)
+            handle: Callable[[Request], Awaitable[None]] = functools.partial(self._graphql, asked)
         else:
             operation, handle = "up", self._up if request.path == place else _unknown_place
-        with self._seen:
-            self.asked[operation] += 1
-            self._seen.notify_all()
+        self._note(operation)
         if not await self._obstruct(operation, request):
             return
         if operation in self._lost:
@@ -150,14 +155,18 @@ class RailwayDouble:
             request.lost = True
         await handle(request)
 
+    def _note(self, operation: str) -> None:
+        with self._seen:
+            self.asked[operation] += 1
+            self._seen.notify_all()
+
     async def _obstruct(self, operation: str, request: Request) -> bool:
         """Let a fault answer, where one is planned; say whether the request is to be answered as usual."""
         faults = self._faults[operation]
         fault = faults.popleft() if faults else self._always.get(operation)
         if fault is None:
             return True
-        await fault(request)
-        return getattr(fault, "goes_on", False)
+        return await fault(request) or False
 
     async def _graphql(self, asked: Mapping[str, Any], request: Request) -> None:
         if refusal := self._refuse(request, operation=asked["query"]):
@@ -181,13 +190,14 @@ class RailwayDouble:
         self.received.append(content)
         message = request.query.get("message", "")
         digest = next((word[7:] for word in message.split() if word.startswith("digest=")), None)
-        record = self._begin(request.query["serviceId"], message, self.plan, self.plan.serves(Served(digest)))
+        service = request.query["serviceId"]
+        plan = self.worker_plan if service == WORKER and self.worker_plan else self.plan
+        record = self._begin(service, message, plan, plan.serves(Served(digest)))
+        self._note("begun")
         await request.answer(200, {"deploymentId": record.id, "url": "https://railway.com/project", "logsUrl": None})
 
     async def _public(self, request: Request) -> None:
-        with self._seen:
-            self.asked["public"] += 1
-            self._seen.notify_all()
+        self._note("public")
         if not await self._obstruct("public", request):
             return
         served, path = self.served, request.path

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from tests.integration.deploy.railway_double import ACCOUNT_TOKEN, ENVIRONMENT, PROJECT, TOKEN, UNKNOWN_STATUS
+from tests.integration.deploy.railway_double import ACCOUNT_TOKEN, OLD, OLDER, TOKEN, UNKNOWN_STATUS
 from tests.integration.deploy.railway_double import RailwayDouble as Double
-from tests.integration.deploy.script import Plan, Served
-from tests.integration.deploy.sockets import Fault, cut, drip, hang, refuse, say
+from tests.integration.deploy.script import ENVIRONMENT, PROJECT, WORKER, Plan, Served
+from tests.integration.deploy.sockets import Fault, cut, drip, hang, only, refuse, say
 
 STRANGE: Final = "sha256:" + "f" * 64
 #: Long enough for what is to happen in it, and no longer.
@@ -27,7 +27,7 @@ ACCOUNT: Final = {
 class Row:
     """One fault. `arrange` plants it, `says` is a pattern of what is told, `serves` what the public URL serves after.
 
-    `why` says why the code is what it is, where that is a judgement.
+    `why` says why the code is what it is, where that is a judgement; `act` is another act than a deploy.
     """
 
     fault: str
@@ -37,6 +37,7 @@ class Row:
     says: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
+    act: tuple[str, ...] = ()
 
 
 def fails(operation: str, *faults: Fault) -> Callable[[Double], None]:
@@ -80,8 +81,13 @@ def _nothing_before(double: Double) -> None:
 
 
 def _cannot_roll_back(double: Double) -> None:
-    double.records[0].kept = False
+    double.records[-1].kept = False
     double.plan = Plan(serves=serves(digest=STRANGE))
+
+
+def begin_foreign(double: Double) -> None:
+    """Have a deployment under way that somebody else began."""
+    double.begin_foreign()
 
 
 TOKENS: Final = (
@@ -291,4 +297,92 @@ UPLOADS: Final = (
     ),
 )
 
-ROWS: Final = (*TOKENS, *API, *UPLOADS, *STATUSES, *RELEASES, *ROLLBACKS, *FOREIGN)
+
+def _new_release(fault: Fault) -> Callable[[Double], None]:
+    return lambda double: double.fail(
+        "public", only(lambda: double.served.digest not in {OLD, OLDER}, fault), always=True
+    )
+
+
+SERVED: Final = (
+    Row("the new release drips", 13, _new_release(drip()), says="rolled back"),
+    Row("the new release hangs", 13, _new_release(hang()), says="rolled back"),
+    Row("the new release cuts every connection", 13, _new_release(cut()), says="rolled back"),
+    Row("the new release answers no JSON", 13, _new_release(say(200, body=b"<html>")), says="rolled back"),
+    Row("the new release redirects", 13, _new_release(say(302, Location="/login")), says="rolled back"),
+)
+
+PREFLIGHT: Final = (
+    Row(
+        "wrong branch, no token and no such pattern at once",
+        17,
+        environ={f"{STAGING}BRANCH": "release", "RAILWAY_TOKEN": "", "FAIRLEAD_BUNDLE_INCLUDE": "nothing/*.py"},
+        says="(?s)(?=.*nothing/)(?=.*branch release)(?=.*RAILWAY_TOKEN)",
+    ),
+    Row("variables refused", 17, always("variables", refuse("Odd")), says="could not be checked"),
+    Row("settings refused", 17, always("serviceInstance", refuse("Odd")), says="could not be checked"),
+    Row("a change of settings refused", 12, always("serviceInstanceUpdate", refuse("Odd")), says="Odd"),
+    Row(
+        "a change of settings answered with false",
+        12,
+        always("serviceInstanceUpdate", say(200, {"data": {"serviceInstanceUpdate": False}})),
+        says="settings",
+    ),
+    Row("deployments refused", 12, always("deployments", refuse("Odd")), says="Odd"),
+)
+
+
+def _worker(*statuses: str) -> Callable[[Double], None]:
+    def arrange(double: Double) -> None:
+        double.serve_release(4, OLD, service=WORKER)
+        double.worker_plan = replace(Plan(), statuses=statuses) if statuses else None
+
+    return arrange
+
+
+def _without_worker_before(double: Double) -> None:
+    double.worker_plan = Plan(statuses=("BUILDING", "FAILED"))
+
+
+_SERVICES: Final = {f"{STAGING}SERVICES": "web=shop,worker=shop-worker"}
+WORKERS: Final = (
+    Row("no fault, with a worker", 0, _worker(), serves="new", environ=_SERVICES),
+    Row("the worker fails after the web took over", 13, _worker("FAILED"), environ=_SERVICES, says="rolled back"),
+    Row("the worker crashes after the web took over", 13, _worker("CRASHED"), environ=_SERVICES, says="rolled back"),
+    Row("a first worker fails after the web took over", 13, _without_worker_before, environ=_SERVICES, says="rolled"),
+    Row("unknown worker", 12, environ={f"{STAGING}SERVICES": "web=shop,worker=no-such"}, says="no-such"),
+)
+
+_BACK: Final = ("rollback", "3", "--env", "staging", "--auto-confirm")
+BACK: Final = tuple(
+    replace(row, act=row.act or _BACK, fault=f"rollback on purpose: {row.fault}")
+    for row in (
+        Row("no fault", 0, serves="release 3"),
+        Row("a release that is none", 17, act=("rollback", "9", "--env", "staging"), says="release 3"),
+        Row("a release that is not kept", 17, lambda double: setattr(double.records[0], "kept", False)),
+        Row("bad token", 12, environ={"RAILWAY_TOKEN": "no-such-token"}, says="project token"),
+        Row("hung socket", 12, always("projectToken", hang())),
+        Row("refused", 13, always("deploymentRollback", refuse("Odd")), says="Odd"),
+        Row("its answer lost", 0, lambda double: double.lose("deploymentRollback"), serves="release 3"),
+        Row("it fails", 13, plans(rollback=Plan(("DEPLOYING", "FAILED"))), says="FAILED"),
+        Row("it never ends", 13, plans(rollback=Plan(("DEPLOYING",))), environ=SHORT, says="in vain"),
+        Row("SUCCESS, and the release before goes on serving", 13, plans(rollback=Plan(serves=serves(digest=OLD)))),
+        Row("it serves something else", 14, plans(rollback=Plan(serves=_BAD)), serves="something else"),
+        Row("it is not well", 14, plans(rollback=Plan(serves=serves(healthy=False))), serves="release 3"),
+        Row("somebody else's deployment in flight", 15, begin_foreign),
+    )
+)
+
+ROWS: Final = (
+    *TOKENS,
+    *API,
+    *UPLOADS,
+    *STATUSES,
+    *RELEASES,
+    *ROLLBACKS,
+    *FOREIGN,
+    *SERVED,
+    *PREFLIGHT,
+    *WORKERS,
+    *BACK,
+)

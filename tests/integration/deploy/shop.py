@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from fairlead import _output
+from fairlead.exceptions import Error
 from fairlead.railway import RailwayClient
 from fairlead.tasks import program
-from tests.integration.deploy.railway_double import OLD, RailwayDouble
+from tests.integration.deploy.railway_double import OLD, OLDER, RailwayDouble
 
 DEPLOY = ("deploy", "--env", "staging", "--auto-confirm")
 PATIENCE = 60.0
@@ -22,7 +25,7 @@ PYPROJECT = """\
 name = "shop"
 backend = "shop"
 migrations = { directory = "shop/migrations" }
-bundle = { include = ["app/*.py", "app/*.bin", "migrations/*.sql"] }
+bundle = { include = ["app/*.py", "app/*.bin", "migrations/*.sql", "Procfile"] }
 deploy = { timeout = 5.0, confirmations = 3, smoke = ["/api/smoke"], required-variables = ["DATABASE_URL"] }
 
 [tool.fairlead.environments.staging]
@@ -33,6 +36,7 @@ services = { web = "shop" }
 FILES = {
     "pyproject.toml": PYPROJECT,
     ".gitignore": ".fairlead/\n",
+    "shop/Procfile": "web: python -m app.main\nworker: python -m app.main --work\n",
     "shop/app/main.py": "app = None\n",
     "shop/migrations/001_start.sql": "CREATE TABLE one (id int);\n",
     "shop/migrations/001_start.down.sql": "DROP TABLE one;\n",
@@ -68,8 +72,14 @@ class Shop:
             patch.chdir(self.root)
             for name, value in (self.environ | environ).items():
                 patch.setenv(name, value)
+            # What earlier tests of this process called secret is masked no longer.
+            patch.setattr(_output.redact, "_secrets", set())
             self.capture.readouterr()
-            code = program.main(arguments or DEPLOY)
+            try:
+                code = program.main(arguments or DEPLOY)
+            except Error:
+                traceback.print_exc()
+                code = 1
         return Ended(code, "".join(self.capture.readouterr()))
 
     def start(self, *arguments: str, before: Any = None, **environ: str) -> "subprocess.Popen[str]":
@@ -93,20 +103,24 @@ class Shop:
         return Ended(process.returncode, said)
 
     def seen(self) -> str:
-        """Ask the public URL what it serves: "earlier", "new", "nothing" or "something else"."""
+        """Ask the public URL what it serves: "earlier", "new", "release 3", "nothing" or "something else"."""
         answer = httpx.get(self.double.public_url + "/api/v1/version", trust_env=False)
         if answer.status_code != 200:
             return "nothing"
         digest = answer.json()["digest"]
+        known = {OLD: "earlier", OLDER: "release 3"}
         sent = any(f"digest={digest}" in record.message for record in self.double.records)
-        return "earlier" if digest == OLD else "new" if sent else "something else"
+        return known.get(digest) or ("new" if sent else "something else")
 
 
-def git(root: Path, *arguments: str) -> None:
-    """Run git in a repository, whatever this machine has set for it."""
+def git(root: Path, *arguments: str) -> str:
+    """Run git in a repository, whatever this machine has set for it, and return what it says."""
     identity = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com", "-c", "commit.gpgsign=false")
     environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(["git", *identity, *arguments], cwd=root, env=environ, check=True, capture_output=True)
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=root, env=environ, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
 
 
 class ImpatientClient(RailwayClient):

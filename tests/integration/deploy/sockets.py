@@ -54,8 +54,8 @@ class Request:
         self.writer.transport.abort()
 
 
-#: Answers a request in its own way, or ends its connection.
-Fault = Callable[[Request], Awaitable[None]]
+#: Answers a request in its own way, or ends its connection; True says that it is to be answered as usual after all.
+Fault = Callable[[Request], Awaitable[bool | None]]
 
 
 def say(status: int, value: Any = None, *, body: bytes | None = None, **headers: str) -> Fault:
@@ -81,6 +81,17 @@ def cut(*, after: int = 0) -> Fault:
         request.reset()
 
     return fault
+
+
+def only(when: Callable[[], bool], fault: Fault) -> Fault:
+    """Let a fault strike only those requests that come while `when` says so."""
+
+    async def perhaps(request: Request) -> bool:
+        if not when():
+            return True
+        return await fault(request) or False
+
+    return perhaps
 
 
 def hang() -> Fault:
@@ -185,8 +196,6 @@ class Hold:
     Requests that come while `when` says no are answered at once.
     """
 
-    goes_on = True
-
     def __init__(self, server: Server, when: Callable[[], bool] = lambda: True) -> None:
         self._server = server
         self._when = when
@@ -201,11 +210,12 @@ class Hold:
         """Let what is held go on."""
         self._server.soon(self._open.set)
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> bool:
         await request.body()
         if self._when():
             self._held.set()
             await self._open.wait()
+        return True
 
 
 async def _read_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:

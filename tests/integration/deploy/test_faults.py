@@ -15,7 +15,7 @@ Note = Callable[[str, object], None]
 @pytest.mark.usefixtures("impatient")
 def test_deploy_ends_as_the_table_says(row: Row, shop: Shop, record_property: Note) -> None:
     row.arrange(shop.double)
-    ended = shop.run(**row.environ)
+    ended = shop.run(*row.act, **row.environ)
     seen = "unseen" if row.serves == "unseen" else shop.seen()
     tell(record_property, row.fault, ended, seen, expected=f"{row.code}, {row.serves}")
     assert (ended.code, seen) == (row.code, row.serves), ended.said

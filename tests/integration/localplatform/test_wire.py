@@ -51,6 +51,7 @@ def exchange(request: bytes, answer: bytes, *, http: str = "h11") -> tuple[bytes
         (b"GET", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 200, b"ok"),
         (b"GET", b"HTTP/1.1 200 OK\r\n\r\nuntil the end", 200, b"d\r\nuntil the end\r\n0\r\n\r\n"),
         (b"GET", b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, b"d\r\nuntil the end\r\n0\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", 400, b""),
         (b"GET", b"HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n", 299, b""),
         (b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: " + b"a" * 100_000 + b"\r\n\r\nok", 200, b"ok"),
         (
@@ -68,6 +69,7 @@ def exchange(request: bytes, answer: bytes, *, http: str = "h11") -> tuple[bytes
         "hints first",
         "until close",
         "HTTP/1.0",
+        "400",
         "odd status",
         "large head",
         "two lengths",
@@ -153,6 +155,7 @@ def test_request_of_http_1_0_without_a_host_is_served(http: str) -> None:
     "request_",
     [
         b"CONNECT there:443 HTTP/1.1\r\nHost: there:443\r\n",
+        b"CONNECT /a HTTP/1.1\r\nHost: here\r\n",
         b"GET / HTTP/1.1\r\nHost: one\r\nHost: two\r\n",
         b"GET here HTTP/1.1\r\nHost: here\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nX A: b\r\n",
@@ -160,7 +163,16 @@ def test_request_of_http_1_0_without_a_host_is_served(http: str) -> None:
         b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
         b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: gzip\r\n",
     ],
-    ids=["CONNECT", "two hosts", "no path", "space in a name", "return in a value", "two lengths", "coding"],
+    ids=[
+        "CONNECT",
+        "CONNECT to a path",
+        "two hosts",
+        "no path",
+        "space in a name",
+        "return in a value",
+        "two lengths",
+        "coding",
+    ],
 )
 def test_request_at_fault_is_refused_and_no_release_is_blamed(http: str, request_: bytes) -> None:
     heard, got, counted = exchange(request_ + CLOSE, OK, http=http)
@@ -334,7 +346,7 @@ def test_answer_that_nobody_asked_for_is_never_given_to_the_next_request(spoil: 
             await reader.readuntil(b"\r\n\r\n")
             writer.write(OK + (spoil if at_once else b""))
             await go.wait()
-            writer.write(spoil)
+            writer.write(b"" if at_once else spoil)
             await reader.read()
 
         async with serve_proxy() as stage, serve_release(say_more) as target:
@@ -350,22 +362,30 @@ def test_answer_that_nobody_asked_for_is_never_given_to_the_next_request(spoil: 
     assert opened == 2
 
 
-def test_release_may_refuse_a_body_without_reading_it() -> None:
-    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+def test_release_may_refuse_a_body_without_reading_it_and_is_let_go() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
 
-    async def act(stage: Stage, _target: Target) -> None:
-        async with stage.connect() as (reader, writer):
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await say(refusal)(reader, writer)
+            try:
+                await reader.read()
+            finally:
+                ended.set()
+
+        async with serve_proxy() as stage, serve_release(refuse) as target, stage.connect() as (reader, writer):
+            stage.router.point(target)
             writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 413 ")
             assert await reader.readexactly(3) == b"big"
-        assert stage.statuses("one") == {413: 1}
+            await ended.wait()
+            assert await target.wait_until_idle(within=10)
+            assert stage.statuses("one") == {413: 1}
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await say(refusal)(reader, writer)
-        await reader.read()
-
-    play(act, refuse)
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"], ids=["no head", "no body"])
@@ -474,5 +494,16 @@ def test_request_for_a_deployment_goes_to_its_release_alone() -> None:
             assert refused.startswith(b"HTTP/1.1 503 ")
             assert b"application/problem+json" in refused
             assert stage.statuses() == {200: 1}
+
+    asyncio.run(main())
+
+
+def test_request_that_comes_while_none_serves_is_counted_for_none() -> None:
+    async def main() -> None:
+        async with serve_proxy() as stage:
+            answer = await stage.ask(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n" + CLOSE + b"x")
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nretry-after: 1\r\n" in answer
+            assert stage.statuses() == stage.statuses("") == {503: 1}
 
     asyncio.run(main())

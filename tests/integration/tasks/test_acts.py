@@ -68,12 +68,12 @@ class Done:
     stderr: str
 
 
-def run_act(root: Path, *arguments: str) -> Done:
-    """Run an act as `python -m fairlead` does, in this process."""
+def run_act(root: Path, *arguments: str, **environ: str) -> Done:
+    """Run an act as `python -m fairlead` does, in this process, with these variables besides."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "RAILWAY_"))}
     out, err = io.StringIO(), io.StringIO()
     with (
-        mock.patch.dict(os.environ, variables, clear=True),
+        mock.patch.dict(os.environ, {**variables, **environ}, clear=True),
         contextlib.chdir(root),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -185,9 +185,10 @@ def test_local_platform_is_not_changed_from_here(shop: Path) -> None:
 
 
 def test_a_worker_that_nothing_says_how_to_start_is_named(shop: Path) -> None:
-    (shop / "backend" / "Procfile").write_text("web: serve\n", "utf-8")
+    (shop / "backend" / "Procfile").unlink()
     done = run(shop, "railway.settings", "--env", "staging")
     assert "no `worker:` line, so shop-jobs starts as its image or Railway says" in " ".join(done.stderr.split())
+    assert "so shop-web starts" not in " ".join(done.stderr.split())
 
 
 # --- railway.config ---

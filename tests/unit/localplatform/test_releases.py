@@ -187,6 +187,8 @@ def test_uv_accepts_the_machines_certificates_where_it_has_some(
 
 
 def test_platform_itself_sees_fairleads_settings() -> None:
-    variables = releases.make_daemon_variables(CALLER)
+    approvals = {"FAIRLEAD_APPROVAL": "a token", "FAIRLEAD_APPROVAL_KEY": "the key of all approvals"}
+    variables = releases.make_daemon_variables({**CALLER, **approvals})
+    assert not variables.keys() & approvals.keys()
     assert variables["FAIRLEAD_PLATFORM_PORT"] == "9000"
     assert "RAILWAY_TOKEN" not in variables

@@ -99,6 +99,15 @@ def test_percentiles_of_a_step_come_from_all_of_its_seconds() -> None:
     assert isinstance(found, LatencySample)
 
 
+@pytest.mark.parametrize(("slow", "p50", "p90"), [(5, 10, 1000), (6, 1000, 1000), (1, 10, 10), (2, 10, 1000)])
+def test_percentile_is_the_smallest_value_that_reaches_its_share(slow: int, p50: float, p90: float) -> None:
+    traffic = Traffic(clock=Clock())
+    for number in range(10):
+        traffic.record("one", 200, 1.0 if number < slow else 0.010)
+    (found,) = traffic.latency(since=1_000_000, until=1_000_010, step=10)
+    assert (found.p50, found.p90) == pytest.approx((p50, p90), rel=0.02)
+
+
 def test_an_hour_is_kept_and_no_more() -> None:
     clock = Clock()
     traffic = Traffic(clock=clock)

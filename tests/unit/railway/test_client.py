@@ -16,7 +16,7 @@ from fairlead.exceptions import (
     RateLimitError,
     ResponseError,
 )
-from fairlead.railway import LogLine, Scope, RailwayClient, Service, Upload
+from fairlead.railway import LogLine, RailwayClient, Scope, Service, Upload
 
 TOKEN = "canary-0123456789abcdef"
 Handler = Callable[[httpx.Request], httpx.Response]

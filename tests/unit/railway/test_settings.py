@@ -62,7 +62,7 @@ sleep = false
 
 [tool.fairlead.environments.staging]
 platform = "railway"
-services = { worker = "shop jobs", web = "shop-web" }
+services = { jobs = "shop jobs", web = "shop-web" }
 """
 BARE = '[tool.fairlead]\nname = "shop"\n'
 
@@ -392,20 +392,22 @@ def evaluate(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
 def test_program_declares_every_service_as_the_api_would_be_told(load: Load, evaluate: Any) -> None:
     loaded = load(FULL)
-    processes = {"web": "not used", "worker": "work \\ \"all\" 'of' it \N{SNOWMAN}"}
-    variables = {"web": {"TOKEN", "DATABASE_URL"}, "worker": set[str]()}
-    found = evaluate(render_program(loaded, loaded.environment("staging"), processes=processes, variables=variables))
+    processes = {"web": "not used", "jobs": "work \\ \"all\" 'of' it \N{MUSICAL SYMBOL G CLEF}"}
+    variables = {"web": {"TOKEN", "DATABASE_URL"}, "jobs": set[str]()}
+    program = render_program(loaded, loaded.environment("staging"), processes=processes, variables=variables)
+    assert "\N{MUSICAL SYMBOL G CLEF}" in program
+    found = evaluate(program)
     assert (found["partial"], found["project"]["name"]) == ("shop", "shop")
-    web, worker = found["project"]["resources"]
-    assert (web["name"], worker["name"]) == ("shop-web", "shop jobs")
-    assert web["build"] == worker["build"] == {"builder": "DOCKERFILE", "dockerfilePath": "Dockerfile.slim"}
+    web, jobs = found["project"]["resources"]
+    assert (web["name"], jobs["name"]) == ("shop-web", "shop jobs")
+    assert web["build"] == jobs["build"] == {"builder": "DOCKERFILE", "dockerfilePath": "Dockerfile.slim"}
     for service, declared in (
         (web, declare(loaded)),
-        (worker, declare(loaded, kind="worker", start_command=processes["worker"])),
+        (jobs, declare(loaded, kind="jobs", start_command=processes["jobs"])),
     ):
         assert service["deploy"] == {name: value for name, value in declared.items() if name != "dockerfilePath"}
     assert web["variables"] == {"DATABASE_URL": {"type": "preserve"}, "TOKEN": {"type": "preserve"}}
-    assert "variables" not in worker
+    assert "variables" not in jobs
 
 
 def test_program_of_a_project_that_declares_nothing_is_one_service(load: Load, evaluate: Any) -> None:

@@ -5,7 +5,9 @@ import signal
 
 import pytest
 from invoke.context import Context
+from invoke.exceptions import Exit
 
+from fairlead._output import redact
 from fairlead.exceptions import ConfigurationError, Error, PreflightError
 from fairlead.tasks import Act, act, load_acts
 from fairlead.tasks._act import confirm
@@ -46,22 +48,30 @@ def test_an_error_ends_with_its_exit_code_and_says_what_and_next(
     assert shown == lines
 
 
-def test_debug_raises_the_error_itself() -> None:
+def test_debug_shows_the_traceback_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    redact.register("canary-in-a-traceback")
+
+    @act()
+    def failing() -> None:
+        raise ConfigurationError("bad file canary-in-a-traceback")
+
+    assert failing.run({}, debug=True) == 10
+    shown = capsys.readouterr().err
+    assert "in failing" in shown
+    assert "error: bad file ***" in shown
+    assert "canary" not in shown
+
+
+def test_invoke_shows_the_traceback_when_it_is_asked_to_debug(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     @act()
     def failing() -> None:
         raise ConfigurationError("bad file")
 
-    with pytest.raises(ConfigurationError):
-        failing.run({}, debug=True)
-
-
-def test_invoke_shows_the_error_itself_when_it_is_asked_to_debug(caplog: pytest.LogCaptureFixture) -> None:
-    @act()
-    def failing() -> None:
-        raise ConfigurationError("bad file")
-
-    with caplog.at_level(logging.DEBUG, logger="invoke"), pytest.raises(ConfigurationError):
+    with caplog.at_level(logging.DEBUG, logger="invoke"), pytest.raises(Exit):
         as_task(failing)(Context())
+    assert "in failing" in capsys.readouterr().err
 
 
 def test_an_interrupt_ends_with_130_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,9 +164,12 @@ def test_the_help_of_an_act_has_its_options_and_their_defaults(
     assert "(default: 30.0)" in shown
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_where_an_error_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text("[tool.fairlead]\nnam = 1\n", "utf-8")
     assert program.main(["config.show"]) == 10
-    with pytest.raises(ConfigurationError):
-        program.main(["--debug", "config.show"])
+    assert "Traceback" not in capsys.readouterr().err
+    assert program.main(["--debug", "config.show"]) == 10
+    assert "Traceback" in capsys.readouterr().err

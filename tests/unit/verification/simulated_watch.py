@@ -111,6 +111,9 @@ def draw_latencies(chance: random.Random, *, likeness: float, spread: float, lev
 
 
 NONE, FEW, MANY = Errors(0), Errors(0.002), Errors(0.012)
+CLUSTERED, RARELY_CLUSTERED = Errors(0.005, cluster=5), Errors(0.001, cluster=5)
+BURSTS = Errors(0.002, bursts=0.05, burst_rate=0.05)
+HEAVY_BURSTS = Errors(0.001, bursts=0.02, burst_rate=0.2)
 
 #: Nothing changed: at most one rollback in a hundred watches.
 UNCHANGED = (
@@ -118,11 +121,11 @@ UNCHANGED = (
     Scenario("0.2 % errors", FEW, FEW),
     Scenario("1.2 % errors", MANY, MANY),
     Scenario("6 % errors, above the limit", Errors(0.06), Errors(0.06)),
-    Scenario("clustered errors", Errors(0.005, cluster=5), Errors(0.005, cluster=5)),
-    Scenario("rare clusters", Errors(0.001, cluster=5), Errors(0.001, cluster=5)),
-    Scenario("bursts of 5 %", Errors(0.002, 1, 0.05, 0.05), Errors(0.002, 1, 0.05, 0.05)),
-    Scenario("bursts, windows of 400", *[Errors(0.001, 1, 0.02, 0.2)] * 2, before=(30, 400), after=(30, 400)),
-    Scenario("rare bursts of 20 %", Errors(0.001, 1, 0.02, 0.2), Errors(0.001, 1, 0.02, 0.2)),
+    Scenario("clustered errors", CLUSTERED, CLUSTERED),
+    Scenario("rare clusters", RARELY_CLUSTERED, RARELY_CLUSTERED),
+    Scenario("bursts of 5 %", BURSTS, BURSTS),
+    Scenario("rare bursts of 20 %", HEAVY_BURSTS, HEAVY_BURSTS),
+    Scenario("bursts, windows of 400", HEAVY_BURSTS, HEAVY_BURSTS, before=(30, 400), after=(30, 400)),
     Scenario("alike latencies, 0.6", FEW, FEW, likeness=0.6, spread=0.15),
     Scenario("alike latencies, 0.8", FEW, FEW, likeness=0.8, spread=0.15),
     Scenario("drifting latencies, 0.9", FEW, FEW, likeness=0.9, spread=0.2),
@@ -148,7 +151,7 @@ WORSE = (
     Scenario("5 %, windows of 500", NONE, Errors(0.05), before=(20, 200), after=(2, 500)),
     Scenario("5 %, a window of 501", NONE, Errors(0.05), before=(20, 500), after=(1, 501)),
     Scenario("5 %, a window of 1000", NONE, Errors(0.05), before=(20, 200), after=(1, 1000)),
-    Scenario("10 %, nothing known before", NONE, Errors(0.1), before=(0, 0), after=(5, 100)),
+    Scenario("10 %, nothing known before", NONE, Errors(0.1), before=(0, 0), after=(6, 100)),
     Scenario("everything fails", NONE, Errors(1), before=(20, 100), after=(6, 10)),
     Scenario("30 % slower", FEW, FEW, slower=1.3),
     Scenario("30 % slower, independent", FEW, FEW, slower=1.3, likeness=0, spread=0.1),

@@ -1,0 +1,115 @@
+"""A deploy that is interrupted, ended or killed at each of its steps, and the next one, which recovers from that."""
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.integration.deploy.railway_double import OLD, RailwayDouble
+from tests.integration.deploy.rows import STRANGE, WATCH, serves
+from tests.integration.deploy.script import Plan
+from tests.integration.deploy.shop import Ended, Shop, tell
+
+#: How long a deployment that was left behind goes on, in seconds, while the next deploy stands before it.
+_GOES_ON_FOR = 0.3
+_ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
+
+
+#: Plants where a deploy is to be held; returns how to wait for that, and what the platform does once it was killed.
+Reach = Callable[[RailwayDouble], tuple[Callable[[], None], Callable[[], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a deploy is when the signal comes.
+
+    `serves` is what the public URL serves then, `says` a pattern of what the next deploy tells, `sends` whether that
+    one sends the bundle again.
+    """
+
+    name: str
+    reach: Reach
+    serves: str = "earlier"
+    says: str = "was broken off"
+    sends: bool = True
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+def _nothing() -> None: ...
+
+
+def _hold(operation: str, plan: Plan = Plan()) -> Reach:  # noqa: B008 - frozen
+    def reach(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+        double.plan = plan
+        return double.hold(operation).wait, _nothing
+
+    return reach
+
+
+def _taken(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+    double.plan = Plan(hold="BUILDING")
+    held = double.hold("up")
+
+    def take() -> None:
+        held.release()
+        double.wait_for("begun")
+
+    return held.wait, take
+
+
+def _follow(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+    double.plan = Plan(hold="BUILDING")
+    return lambda: double.wait_for("deployment", count=2), _nothing
+
+
+def _verify(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+    return double.hold("public", when=lambda: double.served.digest != OLD).wait, _nothing
+
+
+_BEGUN = r"(?s)was broken off.*deployment-\d"
+_WRONG = Plan(serves=serves(digest=STRANGE))
+STEPS = (
+    Step("before the platform answers", _hold("projectToken")),
+    Step("while the bundle is uploaded", _hold("up")),
+    Step("once the bundle was taken, before the answer", _taken, sends=False),
+    Step("while the deployment is followed", _follow, says=_BEGUN, sends=False),
+    Step("while the release is verified", _verify, serves="new", says=_BEGUN, sends=False),
+    Step("while the release is watched", _hold("traffic"), serves="new", says=_BEGUN, sends=False, environ=WATCH),
+    Step("while it is rolled back", _hold("deploymentRollback", _WRONG), serves="something else", says=_BEGUN),
+)
+
+
+@pytest.mark.parametrize("number", [pytest.param(one, id=one.name) for one in _ENDS])
+@pytest.mark.parametrize("step", [pytest.param(one, id=one.name) for one in STEPS])
+@pytest.mark.usefixtures("impatient")
+def test_next_deploy_recovers_from_one_that_was_broken_off(
+    step: Step, number: signal.Signals, shop: Shop, record_property: Callable[[str, object], None]
+) -> None:
+    double = shop.double
+    wait, go_on = step.reach(double)
+    process = shop.start(**step.environ)
+    wait()
+    process.send_signal(number)
+    broken = shop.finish(process)
+    go_on()
+    double.mend()
+    seen, sent = shop.seen(), len(double.received)
+    timer = threading.Timer(_GOES_ON_FOR, double.go_on)
+    timer.start()
+    following = shop.run()
+    timer.join()
+    tell(
+        record_property,
+        f"{number.name} {step.name}",
+        Ended(broken.code, ""),
+        f"{seen}; next {following.code}, {shop.seen()}",
+        expected=f"{_ENDS[number]}, {step.serves}; next 0, new",
+    )
+    assert (broken.code, seen) == (_ENDS[number], step.serves), broken.said
+    assert (following.code, shop.seen()) == (0, "new"), following.said
+    assert re.search(step.says, following.said), following.said
+    assert (len(double.received) > sent) == step.sends, following.said
+    assert "Traceback" not in broken.said + following.said
