@@ -15,6 +15,8 @@ class Key:
 TOP: Final[dict[str, Key]] = {
     "name": Key("name", "backend"),
     "version": Key("string", "0.0.0"),
+    "description": Key("string"),
+    "source": Key("url"),
     "backend": Key("path", "backend"),
     "app": Key("app", "app.main:app"),
     "health-path": Key("url path", "/api/health"),

@@ -4,6 +4,8 @@ Every line passes the redactor. Colour is used on terminals only, and never when
 it is imported when there is one to draw, so that listing commands stays quick.
 """
 
+import contextlib
+import errno
 import json
 import re
 import sys
@@ -17,6 +19,12 @@ _SHORTEST_SECRET: Final = 6
 _URL_PASSWORD = re.compile(r"""(?P<head>://(?!\[)[^\s:/@?#]*:)(?!\d{1,5}(?:[\s/?#"'<>(),;\]}]|$))(?:(?!://)\S)+(?=@)""")
 _BEARER = re.compile(r"(?P<head>\b(?:bearer|project-access-token:?)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
 _UNBOUNDED_WIDTH: Final = 1_000_000
+#: What a terminal obeys: colours, the cursor, its title.
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]"
+)
+#: How writing fails when whoever read has gone.
+_GONE: Final = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
 _COLOURS: Final = {"ok": "32", "fail": "31", "warn": "33", "note": "36", "dim": "2"}
 
 
@@ -78,6 +86,11 @@ def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None
         _write(sys.stderr, "".join(f"  | {line}\n" for line in redact(output.strip()).splitlines()))
     if hint:
         _write(sys.stderr, f"  next: {redact(hint)}\n")
+
+
+def live(text: str) -> None:
+    """Write on standard error as it is, for what is shown on a terminal while something goes on."""
+    _write(sys.stderr, text)
 
 
 def trace(error: BaseException) -> None:
@@ -168,7 +181,27 @@ def _colourful(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def printable(text: str) -> str:
+    """Make a foreign text fit for a terminal: one line, without colours or anything else that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else " " for letter in _ESCAPES.sub("", text))
+
+
 def _write(stream: TextIO, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
+    try:
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+        stream.flush()
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        _abandon(stream)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Print into the void from now on: who read has gone, and what is being done goes on to its end all the same."""
+    import os
+
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)

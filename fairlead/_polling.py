@@ -16,6 +16,7 @@ def wait_until(
     what: str,
     interval: float = 0.1,
     longest_interval: float = 1.0,
+    hasten: Callable[[], bool] = lambda: False,
     hint: str | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -23,8 +24,9 @@ def wait_until(
     """Call `probe` until it returns something other than None, and return that.
 
     `probe` is given the seconds that are left, so that it can bound what it does itself. The pause between two
-    calls starts at `interval` seconds and grows by half each time up to `longest_interval`. At least one call is
-    made. Raises `DeadlineError` naming `what` after `timeout` seconds.
+    calls starts at `interval` seconds and grows by half each time up to `longest_interval`; whenever `hasten` says so
+    after a call, it starts anew. At least one call is made. Raises `DeadlineError` naming `what` after `timeout`
+    seconds.
     """
     deadline = clock() + timeout
     pause = interval
@@ -37,5 +39,7 @@ def wait_until(
         if remaining <= 0:
             message = f"waited {timeout:g} s for {what}, in vain"
             raise DeadlineError(message, hint=hint)
+        if hasten():
+            pause = interval
         sleep(min(pause, remaining))
         pause = min(pause * 1.5, longest_interval)

@@ -1,4 +1,4 @@
-"""Collects what is known of a build: version, revision, branch, build number, time, actor.
+"""Collects what is known of a build: version, revision, branch, build number, time, actor; and labels an image with it.
 
 None of it enters the digest: two builds of one tree are the same bundle, whoever makes them and whenever.
 """
@@ -62,6 +62,30 @@ def parse(text: str) -> BuildInfo:
         raise ConfigurationError(
             f"{FILE} is not what a build writes: {error}", hint="build the bundle again: invoke build"
         ) from None
+
+
+def image_labels(
+    info: BuildInfo, *, description: str | None = None, source: str | None = None, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the labels of an image that is built from the bundle of `info`, sorted; what is not known has none.
+
+    The revision of a tree with uncommitted changes ends in `-dirty`, as `git describe` has it. Without `source`, the
+    repository is the one that GitHub says it runs for. Source: OCI image specification, annotations.md.
+    """
+    repository = environ.get("GITHUB_REPOSITORY")
+    if source is None and repository:
+        source = f"{environ.get('GITHUB_SERVER_URL') or 'https://github.com'}/{repository}"
+    facts = {
+        "created": info.build_time,
+        "description": description,
+        "revision": f"{info.revision}-dirty" if info.dirty and info.revision != UNKNOWN else info.revision,
+        "source": source,
+        "title": info.name,
+        "version": info.version,
+    }
+    # A label is one line wherever it is shown.
+    words = {name: " ".join(fact.split()) for name, fact in facts.items() if fact and fact != UNKNOWN}
+    return {f"org.opencontainers.image.{name}": fact for name, fact in words.items()}
 
 
 def _fact(facts: Any, name: str) -> Any:

@@ -69,6 +69,8 @@ class Config:
     root: Path
     name: str
     version: str
+    description: str | None
+    source: str | None
     backend: Path
     app: str
     health_path: str

@@ -6,17 +6,14 @@ The list tells neither the attempt of the run nor an order, so one rejection in 
 """
 
 import contextlib
-import ipaddress
 import json
 import re
-import socket
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from fairlead._http import make_client
+from fairlead._http import TotalDeadline, is_loopback, make_client
 from fairlead._output import redact
 from fairlead.approval.models import Approval, NotApprovedError, as_remark
 
@@ -112,31 +109,28 @@ def _is_safe(address: str) -> bool:
     except ValueError:
         return False
     plain = not (parts.username or parts.password or parts.query or parts.fragment) and port != 0
-    return bool(host) and plain and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return bool(host) and plain and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def _fetch_reviews(job: _Job, *, timeout: float, transport: "httpx.BaseTransport | None") -> tuple[Any, Any]:
     import httpx
 
     headers = {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {job.token}"}
-    with _Deadline(timeout) as deadline:
-        try:
-            with make_client(job.api, timeout=timeout, headers=headers, transport=transport) as client:
-                return _fetch(client, job.path, deadline), _fetch(client, f"{job.path}/approvals", deadline)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last two: an address that is none
-            if deadline.passed or isinstance(error, httpx.TimeoutException):
-                raise _UnprovenError(f"GitHub gave no complete answer within {timeout:g} s") from None
-            raise _UnprovenError(f"GitHub could not be asked: {str(error) or type(error).__name__}") from None
+    deadline = TotalDeadline()
+
+    def fetch() -> tuple[Any, Any]:
+        with make_client(job.api, timeout=timeout, headers=headers, transport=transport) as client:
+            return _fetch(client, job.path, deadline), _fetch(client, f"{job.path}/approvals", deadline)
+
+    try:
+        return deadline.call(fetch, seconds=timeout)
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:  # the second and third: no address
+        if deadline.passed or isinstance(error, httpx.TimeoutException):
+            raise _UnprovenError(f"GitHub gave no complete answer within {timeout:g} s") from None
+        raise _UnprovenError(f"GitHub could not be asked: {str(error) or type(error).__name__}") from None
 
 
-def _fetch(client: "httpx.Client", path: str, deadline: "_Deadline") -> Any:
+def _fetch(client: "httpx.Client", path: str, deadline: TotalDeadline) -> Any:
     request = client.build_request("GET", path)
     request.extensions["trace"] = deadline.watch
     content = bytearray()
@@ -153,40 +147,6 @@ def _fetch(client: "httpx.Client", path: str, deadline: "_Deadline") -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise _UnprovenError("the answer of GitHub is not JSON") from None
-
-
-class _Deadline:
-    """Shuts the connection down when the time for all requests is over: httpx bounds each read, not their sum."""
-
-    def __init__(self, timeout: float) -> None:
-        self.passed = False
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(timeout, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note the connection that httpx opens; called by it as the request's `trace`."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
-            with self._lock:
-                self._socket = info["return_value"].get_extra_info("socket")
-            if self.passed:
-                self._end()
-
-    def _end(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            self.passed = True
-            if self._socket is not None:
-                # The plain socket's method: a TLS socket's own would change it under the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _check_run(run: Any, job: _Job, revision: str | None) -> None:

@@ -41,6 +41,9 @@ def settle_failure(
     """
     if earlier is None:
         return DeployError(f"{error.message}; there is no earlier release", hint=error.hint)
+    if stranger := _find_stranger(target, changes):
+        failure = PlatformError(f"deployment {stranger} of somebody else's took over, so nothing was rolled back")
+        return _unsafe(target, error, failure)
     told = f"({earlier[:19]}…)"
     taken = [change for change in reversed(changes) if change.took_over]
     if not taken:
@@ -73,6 +76,20 @@ def _settle_without_rollback(config: Config, target: Target, error: Error, failu
         return _unsafe(target, error, failure)
     message = f"{error.message}; the earlier release still serves ({earlier[:19]}…), and no rollback could be made: "
     return DeployError(message + failure.message, hint=f"look at {target.public_url}: the platform may think otherwise")
+
+
+def _find_stranger(target: Target, changes: list[Change]) -> str | None:
+    """Return the deployment that took over and is neither this deploy's nor the one before; it is not ours to undo."""
+    for change in changes:
+        own = {change.deployment_id, change.before.id if change.before is not None else None}
+        try:
+            found = target.deployments(change.service)
+        except PlatformError:
+            return None
+        newest = next((one for one in found if one.status.is_success and one.meta.get("canary") is None), None)
+        if newest is not None and newest.id not in own:
+            return newest.id
+    return None
 
 
 def _see(config: Config, target: Target, digest: str) -> None:

@@ -25,10 +25,14 @@ _SHORTEST_DIGEST = 6
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A release that can be gone back to; `verdict` is the last that this checkout has on record of its digest."""
+    """A release that can be gone back to; `verdict` is the last that this checkout has on record of its digest.
+
+    `numbers` are those of all the releases of that digest, since one bundle may have been released more than once.
+    """
 
     release: Release
     verdict: str
+    numbers: frozenset[int]
 
 
 #: Given a release: a line for each migration that was applied since.
@@ -39,14 +43,16 @@ def list_candidates(config: Config, environment: EnvironmentConfig, target: Targ
     """List the releases that can be gone back to, newest first, each digest once; the one that serves is none."""
     deployments = target.deployments()
     serving = find_serving(deployments)
-    seen = {serving.digest} if serving is not None else set()
     verdicts = _read_verdicts(config, environment)
-    found = []
-    for release in read_releases(deployments):
-        if release.can_rollback and release.digest not in seen:
-            seen.add(release.digest)
-            found.append(Candidate(release, verdicts.get(release.digest, "")))
-    return tuple(found)
+    releases = read_releases(deployments)
+    newest: dict[str, Release] = {}
+    for release in releases:
+        if release.can_rollback and (serving is None or release.digest != serving.digest):
+            newest.setdefault(release.digest, release)
+    return tuple(
+        Candidate(release, verdicts.get(digest, ""), frozenset(one.number for one in releases if one.digest == digest))
+        for digest, release in newest.items()
+    )
 
 
 def find_candidate(candidates: Sequence[Candidate], wanted: str) -> Candidate:
@@ -56,7 +62,7 @@ def find_candidate(candidates: Sequence[Candidate], wanted: str) -> Candidate:
     """
     digest = wanted.removeprefix("sha256:").lower()
     if wanted.isdecimal() and len(wanted) < _SHORTEST_DIGEST:
-        found = [one for one in candidates if one.release.number == int(wanted)]
+        found = [one for one in candidates if int(wanted) in one.numbers]
     elif re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_DIGEST},64}}", digest):
         found = [one for one in candidates if one.release.digest.removeprefix("sha256:").startswith(digest)]
     else:

@@ -26,7 +26,8 @@ from starlette.routing import Route
 
 from fairlead.exceptions import Error
 from fairlead.localplatform import uploads
-from fairlead.localplatform.answers import Answers, Platform
+from fairlead.localplatform.answers import Answers
+from fairlead.localplatform.protocol import Platform
 from fairlead.localplatform.records import Deployment, LogLine
 
 __all__ = ["Platform", "make_api"]

@@ -5,6 +5,8 @@ row.
 """
 
 import asyncio
+import json
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,6 +19,7 @@ from fairlead.localplatform.releases import Plan
 
 _PAUSE: Final = 0.05
 _LONGEST_ANSWER: Final = 5.0
+_LARGEST_ANSWER: Final = 1_000_000
 
 
 class WrongAnswerError(PlatformError):
@@ -32,10 +35,7 @@ async def prove(port: int, plan: Plan, config: Config, *, confirmations: int) ->
     seen = "nothing"
     path = plan.health_path or config.health_path
     try:
-        async with (
-            asyncio.timeout(plan.health_timeout),
-            httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, timeout=_LONGEST_ANSWER) as client,
-        ):
+        async with asyncio.timeout(plan.health_timeout), _make_client(port) as client:
             while True:
                 seen = await _ask(client, path)
                 if seen == "200":
@@ -48,6 +48,14 @@ async def prove(port: int, plan: Plan, config: Config, *, confirmations: int) ->
             f"the release was not healthy within {plan.health_timeout:g} s: {path} gave {seen}",
             hint="invoke platform.logs shows what it printed; a slow start needs a longer platform.health-timeout",
         ) from None
+
+
+def _make_client(port: int) -> httpx.AsyncClient:
+    # No trusted authorities: loading them would keep the proxy, which shares the loop, from answering meanwhile.
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.AsyncClient(
+        base_url=f"http://{LOOPBACK}:{port}", trust_env=False, verify=trusted, timeout=_LONGEST_ANSWER
+    )
 
 
 async def _confirm(fetch: Callable[[], Awaitable[str | None]], plan: Plan, config: Config, confirmations: int) -> None:
@@ -69,28 +77,46 @@ async def _confirm(fetch: Callable[[], Awaitable[str | None]], plan: Plan, confi
 
 async def _ask(client: httpx.AsyncClient, path: str) -> str:
     try:
-        async with asyncio.timeout(_LONGEST_ANSWER):
-            answer = await client.get(path)
+        status, _ = await _get(client, path)
     except TimeoutError:
         return f"no answer within {_LONGEST_ANSWER:g} s"
     except httpx.ConnectError:
         return "no connection"
     except httpx.HTTPError as error:
         return f"a broken answer ({type(error).__name__})"
-    return str(answer.status_code)
+    except _TooLargeError:
+        return "an answer that is too large"
+    return str(status)
 
 
 async def _fetch_digest(client: httpx.AsyncClient, path: str) -> str | None:
     """Return what the version path says, an empty text when it gives no digest, None when that may yet change."""
     try:
-        async with asyncio.timeout(_LONGEST_ANSWER):
-            answer = await client.get(path)
+        status, content = await _get(client, path)
     except (TimeoutError, httpx.HTTPError):
         return None
-    if answer.status_code >= 500 or answer.status_code == 429:
+    except _TooLargeError:
+        return ""
+    if status >= 500 or status == 429:
         return None
     try:
-        digest = answer.json()["digest"]
-    except (ValueError, KeyError, TypeError):
+        digest = json.loads(content)["digest"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return digest if isinstance(digest, str) else ""
+
+
+class _TooLargeError(Exception):
+    """An answer goes on and on; read to its end, it would fill the memory of the daemon."""
+
+
+async def _get(client: httpx.AsyncClient, path: str) -> tuple[int, bytes]:
+    content = bytearray()
+    async with asyncio.timeout(_LONGEST_ANSWER), client.stream("GET", path) as answer:
+        async for chunk in answer.aiter_bytes():
+            content += chunk
+            if len(content) > _LARGEST_ANSWER:
+                raise _TooLargeError
+            # A flood of tiny chunks is read without a wait in between, which no time limit would interrupt.
+            await asyncio.sleep(0)
+    return answer.status_code, bytes(content)

@@ -1,11 +1,8 @@
 """One call over HTTP: bounded in time as a whole, in the size of its answer and in the number of its repetitions."""
 
-import contextlib
 import math
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from fairlead._http import TotalDeadline, is_loopback
 from fairlead.exceptions import DeadlineError, PlatformError, ResponseError
 
 _CONNECT_TIMEOUT: Final = 5.0
@@ -49,7 +47,7 @@ class Exchange:
         self._largest_answer = largest_answer
         self._clock = clock
         self._sleep = sleep
-        self._watchdog = _Watchdog()
+        self._deadline = TotalDeadline()
         self.place = client.base_url.netloc.decode("ascii")
 
     def call(
@@ -89,9 +87,9 @@ class Exchange:
         left = max(deadline - self._clock(), 0.001)
         limits = httpx.Timeout(left, connect=min(left, _CONNECT_TIMEOUT))
         body = bytearray()
-        extensions = {"trace": self._watchdog.note}
+        extensions = {"trace": self._deadline.watch}
         with (
-            self._watchdog.over(left),
+            self._deadline.over(left),
             self._client.stream("POST", path, timeout=limits, extensions=extensions, **request) as response,
         ):
             try:
@@ -106,17 +104,16 @@ class Exchange:
         return Answer(response.status_code, bytes(body), _retry_after(response.headers.get("retry-after")))
 
     def _failure(self, what: str, error: httpx.TransportError, *, timeout: float, hint: str | None) -> PlatformError:
-        loopback = self.place.startswith(("127.0.0.1", "localhost", "[::1]"))
         advice = (
             "check that the local platform runs: invoke platform.status, and invoke platform.up to start it"
-            if loopback
+            if is_loopback(self._client.base_url.host)
             else f"check the network, the proxy settings and that {self.place} is the right address"
         )
         if isinstance(error, httpx.ConnectTimeout):
             return DeadlineError(f"{what} failed: {self.place} does not take connections", hint=advice)
         if isinstance(error, httpx.ConnectError):
             return PlatformError(f"{what} failed: cannot connect to {self.place}: {error}", hint=advice)
-        if isinstance(error, httpx.TimeoutException) or self._watchdog.barked:
+        if isinstance(error, httpx.TimeoutException) or self._deadline.passed:
             return self._too_slow(what, timeout, hint=hint or advice)
         why = str(error) or "it was closed"
         return PlatformError(f"{what} failed: the connection to {self.place} broke: {why}", hint=hint or advice)
@@ -124,42 +121,6 @@ class Exchange:
     def _too_slow(self, what: str, timeout: float, *, hint: str | None = None) -> DeadlineError:
         hint = hint or "try again; when it stays so, check the network and the platform's status page"
         return DeadlineError(f"{what} failed: {self.place} gave no complete answer within {timeout:g} s", hint=hint)
-
-
-class _Watchdog:
-    """Cuts the connection when a request runs past its time.
-
-    httpx bounds each read, so a header that comes a byte at a time would never be too late for it.
-    """
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self.barked = False
-
-    def note(self, event: str, info: dict[str, Any]) -> None:
-        """Remember the connection in use; httpx reports what it does here."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    @contextlib.contextmanager
-    def over(self, seconds: float) -> Iterator[None]:
-        """Watch a request for `seconds`."""
-        self.barked = False
-        timer = threading.Timer(seconds, self._bark)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-    def _bark(self) -> None:
-        self.barked = True
-        if self._socket is not None:
-            # Past the TLS layer, which must not be touched while another thread reads through it.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _retry_after(value: str | None) -> float | None:

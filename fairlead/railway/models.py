@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from fairlead._output import printable
 from fairlead.railway.fields import Fields
 
 RAILWAY_URL: Final = "https://backboard.railway.com"
@@ -227,11 +228,11 @@ class DeploymentEvent:
         error, detail = payload.get("error"), payload.get("detail")
         return cls(
             id=fields.text("id"),
-            step=fields.text("step"),
+            step=printable(fields.text("step")),
             created_at=fields.moment("createdAt"),
             completed_at=fields.optional_moment("completedAt"),
-            error=error if isinstance(error, str) and error else None,
-            detail=detail if isinstance(detail, str) and detail else None,
+            error=printable(error) if isinstance(error, str) and error else None,
+            detail=printable(detail) if isinstance(detail, str) and detail else None,
             skipped=payload.get("skipped") is True,
         )
 
@@ -274,7 +275,7 @@ class LogLine:
         """Read a log line out of an answer."""
         return cls(
             timestamp=fields.text("timestamp"),
-            message=fields.line("message"),
+            message=printable(fields.line("message").rstrip()),
             severity=fields.optional_text("severity"),
         )
 
@@ -324,5 +325,5 @@ def _message(meta: Mapping[str, Any]) -> str | None:
 
 def _diagnosis(value: Any) -> str | None:
     if value is None or isinstance(value, str):
-        return value or None
-    return json.dumps(value, ensure_ascii=False)
+        return printable(value) if value else None
+    return printable(json.dumps(value, ensure_ascii=False))

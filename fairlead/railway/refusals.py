@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
-from fairlead._output import redact
+from fairlead._output import printable, redact
 from fairlead.exceptions import AuthenticationError, RateLimitError, ResponseError
 from fairlead.railway.exchange import Answer
 
@@ -107,8 +107,7 @@ def _error_texts(body: Mapping[str, Any]) -> list[str]:
 
 def _clean(text: str) -> str:
     """Make a foreign text fit for a message: one line, no control characters, no secret, not endless."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return redact(line)[:_LONGEST_TEXT]
+    return redact(" ".join(printable(text).split()))[:_LONGEST_TEXT]
 
 
 def _rate_limit(what: str, retry_after: float | None) -> RateLimitError:

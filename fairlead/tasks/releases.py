@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlead import _output
-from fairlead.exceptions import Error
 from fairlead.tasks._act import act
 
 if TYPE_CHECKING:
     from fairlead.config import Config, EnvironmentConfig
-    from fairlead.deploy import Target
+    from fairlead.deploy import Release, Target
 
 _ENV = "the environment: local, staging, production …"
 _JSON = "print JSON for a program to read"
 
 
-@act(help={"output": "where to write the archive", "json": _JSON})
-def build(output: str = "", json: bool = False) -> None:
+@act(
+    help={
+        "output": "where to write the archive",
+        "labels": "print the labels of an image made from it, an argument of `docker build` in each line",
+        "json": _JSON,
+    }
+)
+def build(output: str = "", labels: bool = False, json: bool = False) -> None:
     """Make the bundle: the archive of exactly what is deployed, its digest and its build info."""
     import dataclasses
 
@@ -28,19 +33,19 @@ def build(output: str = "", json: bool = False) -> None:
     info = facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
     made = bundle.make_bundle(loaded, info)
     target = Path(output) if output else loaded.state_dir / "build" / f"{loaded.name}.tar.gz"
-    try:
-        size = made.write(target)
-    except OSError as error:
-        raise Error(
-            f"{target} cannot be written: {error.strerror}", hint="choose another place with --output"
-        ) from None
+    size = made.write(target)
+    labelled = facts.image_labels(
+        made.info, description=loaded.description, source=loaded.source, environ=loaded.environ
+    )
     if json:
-        _output.result_json(
-            {**dataclasses.asdict(made.info), "archive": str(target), "bytes": size, "files": made.files()}
-        )
+        told = {"archive": str(target), "bytes": size, "labels": labelled, "files": made.files()}
+        _output.result_json({**dataclasses.asdict(made.info), **told})
         return
     _output.status("ok", f"{target} ({_output.size(size)}, {len(made.files())} files)")
-    _output.result(made.digest)
+    if labels:
+        _output.result("\n".join(f"--label={name}={fact}" for name, fact in labelled.items()))
+    else:
+        _output.result(made.digest)
 
 
 @act(help={"env": _ENV, "json": _JSON})
@@ -71,11 +76,22 @@ def releases(env: str = "local", json: bool = False) -> None:
             one.digest[:19],
             one.created_at,
             one.by,
-            one.reason if one.reason != "deploy" else "",
+            _describe(one),
         )
         for one in found
     ]
     _output.table(headings, rows)
+
+
+def _describe(release: "Release") -> str:
+    """Say what is out of the ordinary about a release."""
+    canary = f"canary, {release.canary:g} %" if release.canary is not None else ""
+    told = (
+        release.reason if release.reason != "deploy" else "",
+        "uncommitted changes" if release.dirty else "",
+        canary,
+    )
+    return ", ".join(one for one in told if one)
 
 
 @act(

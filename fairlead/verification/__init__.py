@@ -1,8 +1,9 @@
 """Finds out from outside whether a live service works: probes ask, the judge concludes, a comparison watches on."""
 
+from fairlead.verification.answers import Answer, Probe
 from fairlead.verification.comparison import Comparison, Judgement, Window
 from fairlead.verification.judge import Report, Verdict, judge
-from fairlead.verification.probes import Answer, Probe, ask, wait_for_release
+from fairlead.verification.probes import ask, wait_for_release
 
 __all__ = [
     "Answer",

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fairlead.verification.probes import Answer
+from fairlead.verification.answers import Answer
 
 
 class Verdict(StrEnum):
@@ -23,7 +21,7 @@ class Report:
 
     verdict: Verdict
     reason: str
-    answers: tuple["Answer", ...]
+    answers: tuple[Answer, ...]
 
     @property
     def digest(self) -> str | None:
@@ -31,7 +29,7 @@ class Report:
         return next((answer.digest for answer in reversed(self.answers) if answer.digest), None)
 
 
-def judge(answers: Sequence["Answer"], *, digest: str | None = None) -> Report:
+def judge(answers: Sequence[Answer], *, digest: str | None = None) -> Report:
     """Conclude from one answer of each probe.
 
     Without an answer at all, or with one that never came because the network failed, the verdict is inconclusive; a

@@ -6,59 +6,29 @@ connection and a 503 lead to different verdicts.
 
 import contextlib
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from fairlead._http import make_client
+from fairlead._http import TotalDeadline, make_client
 from fairlead._polling import wait_until
 from fairlead.exceptions import DeadlineError
+from fairlead.verification.answers import Answer, Probe
 from fairlead.verification.judge import Report, Verdict, judge
 
 if TYPE_CHECKING:
     import httpx
 
-_LARGEST_BODY = 1_000_000
-_LONGEST_ASK = 10.0
-_SHORTEST_ASK = 0.05
+_LARGEST_BODY: Final = 1_000_000
+#: In seconds: what one probe may take; the pause between two rounds, at first and after a good one, and at the longest.
+_LONGEST_ASK: Final = 10.0
+_SHORTEST_ASK: Final = 0.1
+_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 0.25
 
 # A new connection each time: one kept open may lead to the release before.
-_HEADERS = {"Cache-Control": "no-cache", "Connection": "close"}
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A question to a live service: a path that must answer 200 with a JSON object."""
-
-    name: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: whether anything did, after how many seconds, and what was wrong with it, if something was."""
-
-    probe: Probe
-    reached: bool
-    seconds: float
-    status: int | None = None
-    body: dict[str, Any] | None = None
-    problem: str | None = None
-
-    @property
-    def digest(self) -> str | None:
-        """The digest in the body, where there is one."""
-        value = (self.body or {}).get("digest")
-        return value if isinstance(value, str) else None
-
-    @property
-    def sentence(self) -> str:
-        """Say in a few words how this probe went."""
-        return f"{self.probe.path}: {self.problem or 'well'}"
+_HEADERS: Final = {"Cache-Control": "no-cache", "Connection": "close"}
 
 
 def ask(
@@ -66,8 +36,20 @@ def ask(
 ) -> Answer:
     """Ask one probe on a connection of its own, with these headers besides its own.
 
-    `timeout` is in seconds and bounds the whole exchange, however slowly head or body drip in.
+    `timeout` is in seconds and bounds the whole exchange, however slowly head or body drip in. Where even the lookup
+    of the host's name does not end, it goes on in a thread that is left behind.
     """
+    deadline = TotalDeadline()
+    started = time.monotonic()
+    try:
+        return deadline.call(lambda: _ask(client, probe, deadline, timeout=timeout, headers=headers), seconds=timeout)
+    except TimeoutError:
+        return Answer(probe, False, time.monotonic() - started, problem=f"no answer within {timeout:g} s")
+
+
+def _ask(
+    client: "httpx.Client", probe: Probe, deadline: TotalDeadline, *, timeout: float, headers: Mapping[str, str]
+) -> Answer:
     import httpx
 
     started = time.monotonic()
@@ -79,59 +61,26 @@ def ask(
         status = None if response is None else response.status_code
         return Answer(probe, response is not None, time.monotonic() - started, status, problem=problem)
 
-    with _Deadline(timeout) as deadline:
-        request = client.build_request("GET", probe.path, headers={**headers, **_HEADERS}, timeout=timeout)
-        request.extensions["trace"] = deadline.watch
-        content = bytearray()
-        try:
-            response = client.send(request, stream=True)
-            with contextlib.closing(response):
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    if len(content) > _LARGEST_BODY:
-                        return answer("its answer is larger than a probe's can be")
-        except (httpx.HTTPError, UnicodeError, OverflowError) as error:  # the last two: no such host name, no such port
-            late = deadline.passed or isinstance(error, httpx.TimeoutException)
-            if not late:
-                return answer(f"no answer ({_reason(error)})" if response is None else "its answer cannot be read")
+    request = client.build_request("GET", probe.path, headers={**headers, **_HEADERS}, timeout=timeout)
+    request.extensions["trace"] = deadline.watch
+    content = bytearray()
+    try:
+        response = client.send(request, stream=True)
+        with contextlib.closing(response):
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > _LARGEST_BODY:
+                    return answer("its answer is larger than a probe's can be")
+                if deadline.passed:  # what had come before the connection was cut can still be read, for long
+                    break
+    except (httpx.HTTPError, UnicodeError, OverflowError) as error:  # the last two: no such host name, no such port
+        late = deadline.passed or isinstance(error, httpx.TimeoutException)
+        if not late:
+            return answer(f"no answer ({_reason(error)})" if response is None else "its answer cannot be read")
     if response is None or late or deadline.passed:
         what = "no answer" if response is None else "its answer was not complete"
         return answer(f"{what} within {timeout:g} s")
     return _read(probe, response, bytes(content), time.monotonic() - started)
-
-
-class _Deadline:
-    """Shuts down the connection of one request when its time is over: httpx bounds each read, not their sum."""
-
-    def __init__(self, timeout: float) -> None:
-        self.passed = False
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(timeout, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note the connection that httpx opens; called by it as the request's `trace`."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
-            with self._lock:
-                self._socket = info["return_value"].get_extra_info("socket")
-            if self.passed:
-                self._end()
-
-    def _end(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            self.passed = True
-            if self._socket is not None:
-                # The plain socket's method: a TLS socket's own would change it under the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _read(probe: Probe, response: "httpx.Response", content: bytes, seconds: float) -> Answer:
@@ -182,36 +131,75 @@ def wait_for_release(
 ) -> Report:
     """Ask every probe at `url` until `confirmations` rounds in a row are healthy and serve `digest`.
 
-    `timeout` is in seconds and bounds everything. Answers are taken as final once they were not healthy for `patience`
-    seconds on end; the report of the last round is returned, never a healthy one that was not confirmed.
+    `timeout` is in seconds and bounds everything: a probe whose turn comes too late is not asked. Answers are taken as
+    final once they were not healthy for `patience` seconds on end; the report of the last round is returned, never a
+    healthy one that was not confirmed.
     """
-    rounds: list[Report] = []
     deadline = time.monotonic() + timeout
-    last_well = time.monotonic()
     with make_client(url, timeout=timeout, transport=transport) as client:
-
-        def ask_in_time(probe: Probe) -> Answer:
-            left = max(min(deadline - time.monotonic(), _LONGEST_ASK), _SHORTEST_ASK)
-            return ask(client, probe, timeout=left, headers=headers)
-
-        def confirm(_: float) -> Report | None:
-            nonlocal last_well
-            answers = [ask_in_time(probe) for probe in probes]
-            report = judge(answers, digest=digest)
-            if on_report is not None:
-                on_report(report)
-            rounds.append(report)
-            if report.verdict is not Verdict.HEALTHY:
-                return report if time.monotonic() - last_well >= patience else None
-            last_well = time.monotonic()
-            recent = rounds[-confirmations:]
-            confirmed = len(recent) == confirmations and all(one.verdict is Verdict.HEALTHY for one in recent)
-            return report if confirmed else None
-
+        watch = _Watch(
+            lambda: judge(_ask_all(client, probes, deadline=deadline, headers=headers), digest=digest),
+            confirmations=confirmations,
+            patience=patience,
+            on_report=on_report,
+        )
         try:
-            return wait_until(confirm, timeout=timeout, interval=0.05, longest_interval=0.5, what=f"{url} to answer")
-        except DeadlineError as error:
-            last = rounds[-1]
-            if last.verdict is Verdict.HEALTHY:
-                return Report(Verdict.INCONCLUSIVE, f"{error.message}: too few good answers in a row", last.answers)
-            return last
+            return wait_until(
+                watch.look,
+                timeout=deadline - time.monotonic(),
+                interval=_PAUSE,
+                longest_interval=_LONGEST_PAUSE,
+                hasten=lambda: watch.well > 0,
+                what=f"{url} to answer",
+            )
+        except DeadlineError:
+            if watch.last.verdict is Verdict.HEALTHY:
+                reason = f"{url} gave too few good answers in a row within {timeout:g} s"
+                return Report(Verdict.INCONCLUSIVE, reason, watch.last.answers)
+            return watch.last
+
+
+class _Watch:
+    """Looks at a release round by round: how many were well in a row, and since when it is not."""
+
+    def __init__(
+        self,
+        ask_round: Callable[[], Report],
+        *,
+        confirmations: int,
+        patience: float,
+        on_report: Callable[[Report], None] | None,
+    ) -> None:
+        self.last = Report(Verdict.INCONCLUSIVE, "nothing was asked", ())
+        self.well = 0
+        self._ask_round, self._on_report = ask_round, on_report
+        self._confirmations, self._patience = confirmations, patience
+        self._last_well = time.monotonic()
+
+    def look(self, left: float) -> Report | None:
+        """Ask one round and return its report if it is final; too late for one, leave it at the last."""
+        if self.last.answers and left < _SHORTEST_ASK:
+            return None
+        report = self.last = self._ask_round()
+        if self._on_report is not None:
+            self._on_report(report)
+        if report.verdict is Verdict.HEALTHY:
+            self._last_well = time.monotonic()
+            self.well += 1
+            return report if self.well >= self._confirmations else None
+        self.well = 0
+        return report if time.monotonic() - self._last_well >= self._patience else None
+
+
+def _ask_all(
+    client: "httpx.Client", probes: Sequence[Probe], *, deadline: float, headers: Mapping[str, str]
+) -> list[Answer]:
+    answers: list[Answer] = []
+    for probe in probes:
+        left = deadline - time.monotonic()
+        if answers and left < _SHORTEST_ASK:
+            answers.append(Answer(probe, False, 0.0, problem="not asked, because the time was over"))
+        else:
+            limit = min(max(left, _SHORTEST_ASK), _LONGEST_ASK)
+            answers.append(ask(client, probe, timeout=limit, headers=headers))
+    return answers

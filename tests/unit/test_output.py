@@ -2,7 +2,10 @@
 
 import io
 import json
+import shlex
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -301,3 +304,37 @@ def test_importing_the_module_does_not_import_rich() -> None:
 
     code = "import sys, fairlead._output; sys.exit(any(name.split('.')[0] == 'rich' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;a title\x07after", "after"),
+        ("\x1b[2Jgone\rover", "gone over"),
+        ("\x9b2Jgone", "gone"),
+        ("tab\tand \x00 nothing", "tab and   nothing"),
+    ],
+)
+def test_foreign_text_obeys_no_terminal(text: str, shown: str) -> None:
+    assert _output.printable(text) == shown
+
+
+def test_what_nobody_reads_any_more_is_no_error(tmp_path: Path) -> None:
+    program = (
+        "import sys; from fairlead import _output\n"
+        "for _ in range(20000): _output.result('a line that nobody reads')\n"
+        "_output.status('ok', 'and on to the end')\n"
+        f"open({str(tmp_path / 'end')!r}, 'w').write('reached')\n"
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "a line that nobody reads\n"
+    assert "✓ and on to the end" in done.stderr
+    assert (tmp_path / "end").read_text() == "reached"

@@ -11,7 +11,8 @@ import pytest
 
 from fairlead.exceptions import PlatformError
 from fairlead.localplatform.api import make_api
-from fairlead.localplatform.records import LogLine
+from fairlead.localplatform.records import LogLine, Step
+from fairlead.localplatform.traffic import Traffic
 from tests.platform_double import ENVIRONMENT, PROJECT, SERVICE, TOKEN, PlatformDouble, deployment
 
 UP = f"/project/{PROJECT}/environment/{ENVIRONMENT}/up"
@@ -460,3 +461,118 @@ def test_cancelled_upload_removes_what_it_began(platform: PlatformDouble) -> Non
     asyncio.run(cancel())
     assert len(seen) == 1
     assert kept(platform) == []
+
+
+# --- what is asked of deployments besides their status ---
+
+CHANGES = {"cancel": "deploymentCancel", "roll back": "deploymentRollback"}
+
+
+@pytest.mark.parametrize("field", CHANGES.values(), ids=CHANGES)
+def test_change_of_an_unknown_deployment_is_refused(platform: PlatformDouble, field: str) -> None:
+    answer = query(platform, f"mutation($id: String!) {{ {field}(id: $id) }}", id="deployment-9")
+    assert [error["message"] for error in answer["errors"]] == ["Deployment not found"]
+
+
+def test_rollback_and_cancel_reach_the_platform(platform: PlatformDouble) -> None:
+    assert query(platform, 'mutation { deploymentRollback(id: "deployment-1") }')["data"]["deploymentRollback"]
+    assert platform.rolled_back == ["deployment-1"]
+    assert query(platform, 'mutation { deploymentCancel(id: "deployment-3") }')["data"]["deploymentCancel"]
+    assert query(platform, '{ deployment(id: "deployment-3") { status } }')["data"]["deployment"]["status"] == "REMOVED"
+    platform.refuse = PlatformError("deployment deployment-1 cannot be rolled back to")
+    refused = query(platform, 'mutation { deploymentRollback(id: "deployment-1") }')
+    assert [error["message"] for error in refused["errors"]] == ["deployment deployment-1 cannot be rolled back to"]
+
+
+def test_steps_are_told_with_their_errors(platform: PlatformDouble) -> None:
+    platform.events = [
+        Step("1", "BUILD_IMAGE", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"),
+        Step("2", "HEALTHCHECK", "2026-01-01T00:00:02Z", None, "it said nothing"),
+    ]
+    document = '{ deploymentEvents(id: "deployment-3") { edges { node { step completedAt payload { error } } } } }'
+    edges = query(platform, document)["data"]["deploymentEvents"]["edges"]
+    assert [(edge["node"]["step"], edge["node"]["payload"]["error"]) for edge in edges] == [
+        ("BUILD_IMAGE", None),
+        ("HEALTHCHECK", "it said nothing"),
+    ]
+
+
+PLACE = f'projectId: "{PROJECT}", environmentId: "{ENVIRONMENT}", serviceId: "{SERVICE}"'
+
+
+def test_variables_are_told_by_name_and_never_by_value(platform: PlatformDouble) -> None:
+    answer = query(platform, f"{{ variables({PLACE}) }}")["data"]["variables"]
+    assert sorted(answer) == ["DATABASE_URL", "PORT"]
+    assert len(set(answer.values())) == 1
+
+
+def test_settings_are_told_and_not_changed(platform: PlatformDouble) -> None:
+    platform.instance = {"healthcheckPath": "/api/health", "restartPolicyMaxRetries": 3}
+    place = f'environmentId: "{ENVIRONMENT}", serviceId: "{SERVICE}"'
+    document = f"{{ serviceInstance({place}) {{ healthcheckPath overlapSeconds restartPolicyMaxRetries }} }}"
+    assert query(platform, document)["data"]["serviceInstance"] == {
+        "healthcheckPath": "/api/health",
+        "overlapSeconds": None,
+        "restartPolicyMaxRetries": 3,
+    }
+    refused = query(platform, f"mutation {{ serviceInstanceUpdate({place}, input: {{overlapSeconds: 5}}) }}")
+    assert "railway.json in its bundle" in refused["errors"][0]["message"]
+
+
+def test_a_project_tells_its_environments_and_services(platform: PlatformDouble) -> None:
+    document = """query($id: String!) { project(id: $id) { name
+      environments { edges { node { id name } } } services { edges { node { id name } } } } }"""
+    project = query(platform, document, id=PROJECT)["data"]["project"]
+    assert project["environments"]["edges"] == [{"node": {"id": ENVIRONMENT, "name": "local"}}]
+    assert project["services"]["edges"] == [{"node": {"id": SERVICE, "name": "maya-backend"}}]
+    assert query(platform, document, id="another")["errors"][0]["message"] == "Project not found"
+
+
+TRAFFIC = f"""query($since: DateTime!, $until: DateTime!, $step: Int) {{
+  httpMetricsGroupedByStatus(
+    environmentId: "{ENVIRONMENT}", serviceId: "{SERVICE}", startDate: $since, endDate: $until, stepSeconds: $step
+  ) {{ statusCode samples {{ ts value }} }}
+  httpDurationMetrics(
+    environmentId: "{ENVIRONMENT}", serviceId: "{SERVICE}", startDate: $since, endDate: $until, stepSeconds: $step
+  ) {{ samples {{ ts p95 }} }}
+}}"""
+
+
+def test_traffic_is_told_by_status_and_with_its_durations(platform: PlatformDouble) -> None:
+    platform.traffic = Traffic(clock=lambda: 1_000_000.0)
+    for status in (200, 200, 500):
+        platform.traffic.record("deployment-3", status, 0.1)
+    moment = {"since": "1970-01-12T13:46:00Z", "until": "1970-01-12T13:47:00Z"}
+    found = query(platform, TRAFFIC, **moment, step=60)["data"]
+    counts = {group["statusCode"]: group["samples"][0]["value"] for group in found["httpMetricsGroupedByStatus"]}
+    assert counts == {200: 2, 500: 1}
+    assert found["httpDurationMetrics"]["samples"][0]["p95"] == pytest.approx(100, rel=0.05)
+    assert "at least 1" in query(platform, TRAFFIC, **moment, step=0)["errors"][0]["message"]
+
+
+def test_traffic_of_one_release_is_told_in_the_same_shape(platform: PlatformDouble) -> None:
+    platform.traffic = Traffic(clock=lambda: 1_000_000.0)
+    platform.traffic.record("deployment-3", 200, 0.1)
+    platform.traffic.record("deployment-1", 500, 0.1)
+    place = f"/project/{PROJECT}/environment/{ENVIRONMENT}/deployment"
+    period = {"since": "999999", "until": "1000001", "step": "1"}
+    answer = ask(platform, "POST", f"{place}/deployment-3/traffic", params=period)
+    assert [group["statusCode"] for group in answer.json()["httpMetricsGroupedByStatus"]] == [200]
+    assert ask(platform, "POST", f"{place}/deployment-3/traffic", params={"since": "now"}).status_code == 400
+    assert ask(platform, "POST", f"{place}/deployment-9/traffic", params=period).status_code == 404
+
+
+def test_a_canary_is_settled_by_those_who_may(platform: PlatformDouble) -> None:
+    place = f"/project/{PROJECT}/environment/{ENVIRONMENT}/deployment/deployment-3/canary"
+    assert ask(platform, "POST", place, params={"take-over": "true"}).status_code == 200
+    assert ask(platform, "POST", place).status_code == 200
+    assert platform.settled == [("deployment-3", True), ("deployment-3", False)]
+    stranger = ask(platform, "POST", place, headers={"Project-Access-Token": "another"})
+    assert (stranger.status_code, len(platform.settled)) == (401, 2)
+
+
+@pytest.mark.parametrize("share", ["0", "100", "-5", "ten", "1e1", ""])
+def test_a_share_that_is_none_is_refused(platform: PlatformDouble, share: str) -> None:
+    answer = upload(platform, params={"serviceId": SERVICE, "canary": share})
+    assert (answer.status_code, "percentage from 1 to 99" in answer.text) == (400, True)
+    assert platform.received == []

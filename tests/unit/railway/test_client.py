@@ -165,7 +165,7 @@ FAULTS: list[tuple[httpx.Response | Exception, type[PlatformError], str]] = [
     (refused("Deployment not found"), ResponseError, "Deployment not found"),
     (refused("one", "two"), ResponseError, "one; two"),
     (refused("partial", data={"deployment": NODE}), ResponseError, "partial"),
-    (refused("line\nbreak \x1b[31mred\x1b[0m"), ResponseError, "line break [31mred [0m"),
+    (refused("line\nbreak \x1b[31mred\x1b[0m"), ResponseError, "line break red"),
     (httpx.Response(200, json={"errors": "odd"}), ResponseError, "does not say why"),
     (httpx.Response(200, json={"errors": [None, {"message": 5}]}), ResponseError, "does not say why"),
     (httpx.Response(200), ResponseError, "not JSON"),

@@ -5,9 +5,10 @@ import signal
 
 import pytest
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
+from invoke.parser import Parser
 
-from fairlead._output import redact
+from fairlead._output import MASK, redact
 from fairlead.exceptions import ConfigurationError, Error, PreflightError
 from fairlead.tasks import Act, act, load_acts
 from fairlead.tasks._act import confirm
@@ -58,7 +59,7 @@ def test_debug_shows_the_traceback_without_secrets(capsys: pytest.CaptureFixture
     assert failing.run({}, debug=True) == 10
     shown = capsys.readouterr().err
     assert "in failing" in shown
-    assert "error: bad file ***" in shown
+    assert f"error: bad file {MASK}" in shown
     assert "canary" not in shown
 
 
@@ -132,3 +133,36 @@ def test_every_act_explains_itself_and_each_of_its_options(name: str, declared: 
 def test_no_act_has_pre_or_post_tasks(name: str) -> None:
     assert list(namespace[name].pre) == []
     assert list(namespace[name].post) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["rollback"], ""),
+        (["rollback", "3"], "3"),
+        (["rollback", "--env", "staging", "v1.2.3", "--json"], "v1.2.3"),
+        (["rollback", "3", "releases"], "3"),
+    ],
+)
+def test_a_positional_that_may_be_left_out_is_read_by_invoke(words: list[str], given: str) -> None:
+    parsed = Parser(contexts=namespace.to_contexts()).parse_argv(words)
+    release = parsed[0].args["release"].value
+    assert (release or "") == given
+    assert [context.name for context in parsed] == [word for word in words if word in {"rollback", "releases"}]
+
+
+def test_a_positional_that_was_left_out_has_its_default() -> None:
+    seen: list[str] = []
+
+    @act(positional=["release"])
+    def back(release: str = "the last") -> None:
+        seen.append(release)
+
+    as_task(back)(Context(), release=None)
+    as_task(back)(Context(), release="3")
+    assert seen == ["the last", "3"]
+
+
+def test_a_positional_that_must_be_given_is_asked_for_by_invoke() -> None:
+    with pytest.raises(ParseError, match="required positional"):
+        Parser(contexts=namespace.to_contexts()).parse_argv(["approve"])
