@@ -20,6 +20,7 @@ promotion   giving one environment what another one has verified
 from fairlead.deploy.backup import Backup
 from fairlead.deploy.preflight import plan
 from fairlead.deploy.promotion import promote
+from fairlead.deploy.record import find_recorded_digest
 from fairlead.deploy.releases import Release, find_serving, read_releases
 from fairlead.deploy.reporting import Reporter
 from fairlead.deploy.rollback import Candidate, list_candidates, roll_back
@@ -37,6 +38,7 @@ __all__ = [
     "Target",
     "TargetService",
     "deploy",
+    "find_recorded_digest",
     "find_serving",
     "list_candidates",
     "open_local",

@@ -82,3 +82,11 @@ class Record:
         else:
             verdict = "unsafe" if isinstance(error, UnsafeDeployError) else "failed"
         self.write(verdict, clock, detail=str(error))
+
+
+def find_recorded_digest(config: Config, environment: EnvironmentConfig) -> str | None:
+    """Return the digest that the record here says an environment serves; None where it does not say so for sure."""
+    events = History(config.state_dir).load()
+    found = (one for one in reversed(events) if one.environment == environment.name and one.name in JUDGING)
+    last = next((one for one in found if one.verdict in {*GOOD, "inconclusive"}), None)
+    return last.digest if last is not None and last.verdict in GOOD else None

@@ -9,7 +9,7 @@ from fairlead.deploy.aftermath import roll_back_to, wait_for_left_behind, withdr
 from fairlead.deploy.following import confirm, look
 from fairlead.deploy.lock import hold_lock
 from fairlead.deploy.preflight import describe_left, refuse_in_flight
-from fairlead.deploy.record import Record
+from fairlead.deploy.record import GOOD, JUDGING, Record
 from fairlead.deploy.releases import Release, find_serving, read_releases
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Outcome
@@ -163,6 +163,6 @@ def _read_verdicts(config: Config, environment: EnvironmentConfig) -> dict[str, 
     """Return the last verdict that each digest got in this environment, as far as this checkout has it on record."""
     found: dict[str, str] = {}
     for event in History(config.state_dir).load():
-        if event.environment == environment.name and event.digest and event.name in {"deploy", "promote", "verify"}:
-            found[event.digest] = event.verdict
+        if event.environment == environment.name and event.digest and event.name in JUDGING:
+            found[event.digest] = GOOD[0] if event.verdict in GOOD else event.verdict
     return found

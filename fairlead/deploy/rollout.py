@@ -261,9 +261,10 @@ class Rollout:
         )
         if judgement.verdict is Verdict.HEALTHY:
             return None
+        back = f"invoke rollback --env {self._record.environment.name}"
         return InconclusiveError(
             f"the new release serves, and whether it is as good is open: {judgement.reason}",
-            hint=f"it goes on serving; watch it: {target.public_url}, or go back: invoke rollback",
+            hint=f"it goes on serving at {target.public_url}; to go back: {back}",
         )
 
     def _try_canary(self, digest: str, web: Change) -> InconclusiveError | None:

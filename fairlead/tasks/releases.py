@@ -105,12 +105,13 @@ def _describe(release: "Release") -> str:
 def verify(env: str = "local", url: str = "", digest: str = "", json: bool = False) -> None:
     """Check a live service: health and digest. Exits 4 when it is unhealthy, 5 when it cannot be checked."""
     from fairlead import config, verification
+    from fairlead import deploy as deploying
     from fairlead.exceptions import InconclusiveError, VerificationError
 
     loaded = config.load()
     where = url.rstrip("/") or _public_url(loaded, loaded.environment(env))
     probes = (verification.Probe("health", loaded.health_path), verification.Probe("version", loaded.version_path))
-    wanted = digest or (None if url else _recorded_digest(loaded, env))
+    wanted = digest or (None if url else deploying.find_recorded_digest(loaded, loaded.environment(env)))
     report = verification.wait_for_release(
         where, probes, digest=wanted, confirmations=loaded.deploy.confirmations, timeout=30.0
     )
@@ -164,15 +165,3 @@ def _public_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
     if endpoint is None:
         raise InconclusiveError("the local platform is not running", hint="invoke deploy --env local, or pass --url")
     return endpoint.public_url
-
-
-def _recorded_digest(loaded: "Config", env: str) -> str | None:
-    from fairlead.history import History
-
-    history = History(loaded.state_dir)
-    events = [
-        event
-        for verdict in ("healthy", "unchanged")
-        if (event := history.last("deploy", environment=env, verdict=verdict))
-    ]
-    return max(events, key=lambda event: event.at).digest if events else None

@@ -192,7 +192,7 @@ def test_a_port_in_use_is_told_and_the_next_free_one_taken(tmp_path: Path) -> No
         (("deploy", "--env", "stagign"), 10, "did you mean staging?"),
         (("deploy", "--env", "staging"), 17, "RAILWAY_TOKEN is not set"),
         (("releases", "--env", "staging"), 10, "RAILWAY_TOKEN is not set"),
-        (("deploy", "--env", "production"), 16, "pass --auto-confirm"),
+        (("deploy", "--env", "production"), 17, "Nobody can be asked here"),
         (("releases",), 12, "the local platform is not running"),
         (("platform.logs",), 12, "the local platform is not running"),
         (("verify", "--url", "http://127.0.0.1:9"), 5, "could not be checked"),

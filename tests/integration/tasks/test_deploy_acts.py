@@ -145,6 +145,7 @@ def test_rollback_lists_and_goes_back_to_each_of_its_names(act: Act, shop: Path)
     back = act("rollback", "1")
     assert back.returncode == 0, back.stderr
     assert served(url) == first
+    assert act("verify").returncode == 0, "what was gone back to is what should serve now"
     assert act("rollback", second[7:17]).returncode == 0
     assert served(url) == second
     again = act("rollback", "v1.0.0")
