@@ -18,7 +18,7 @@ from fairlead.config import Config
 from fairlead.localplatform.processes import is_running
 
 #: Raised by one whenever a platform started by older code cannot serve the commands of newer code.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class Platform:
 
     async def settle(self, deployment_id: str, /, *, take_over: bool) -> None:
         """Let a canary take over, or withdraw it."""
-        await self._services.supervisor(WEB).settle(deployment_id, take_over=take_over)
+        self._services.supervisor(WEB).settle(deployment_id, take_over=take_over)
 
     def roll_back(self, deployment_id: str, /) -> None:
         """Put what a deployment was into its service's queue again; called from a worker thread."""

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fairlead.config import Config
 from fairlead.exceptions import Error, PlatformError
@@ -68,7 +68,7 @@ class Supervisor:
         self._canary: Standby | None = None
         self._deploying: asyncio.Task[None] | None = None
         self._cancelled: set[str] = set()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[str, asyncio.Task[None]] = {}
 
     def receive(self, archive: Path, *, message: str | None, canary: float | None = None) -> Deployment:
         """Record a new deployment of an archive and put it in the queue."""
@@ -134,7 +134,7 @@ class Supervisor:
                 if archive is not None:
                     archive.unlink(missing_ok=True)
 
-    async def settle(self, deployment_id: str, *, take_over: bool) -> None:
+    def settle(self, deployment_id: str, *, take_over: bool) -> None:
         """Let the canary take over, or withdraw it; raise `PlatformError` where this deployment is not the canary."""
         canary = self._canary
         if canary is None or canary.deployment_id != deployment_id:
@@ -147,11 +147,11 @@ class Supervisor:
             self._swap(running, self._config, target=canary.target)
         else:
             self._store.change(deployment_id, status=REMOVING)
-            await canary.end()
+            self._retire_by(deployment_id, canary.end())
 
     async def close(self) -> None:
         """Stop keeping the release alive; the processes themselves are ended by whoever owns them."""
-        tasks = set(self._retiring)
+        tasks = set(self._retiring.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -180,7 +180,11 @@ class Supervisor:
         deployment = self._store.change(deployment_id, status=DEPLOYING if archive is None else BUILDING)
         config = self._config = self._load_config() if archive is not None else self._read_config()
         if self._canary is not None:
-            await self.settle(self._canary.deployment_id, take_over=False)
+            self.settle(self._canary.deployment_id, take_over=False)
+        if deployment.canary is not None and (self._serving is None or self._serving.running is None):
+            raise PlatformError(
+                "there is no release beside which a canary could run", hint="deploy without --canary first"
+            )
         if archive is None:
             running, target = await self._start_earlier(deployment, config)
         else:
@@ -192,7 +196,6 @@ class Supervisor:
             self._begin_canary(running, deployment.canary, config)
         else:
             self._swap(running, config, target=target)
-        await asyncio.gather(*self._retiring, return_exceptions=True)
         await asyncio.to_thread(self._prune)
 
     async def _start_earlier(self, deployment: Deployment, config: Config) -> tuple[Running, Target | None]:
@@ -205,8 +208,7 @@ class Supervisor:
             except Error as error:
                 self._launcher.note(deployment.id, f"the warm release is not well: {error.message}", severity="warn")
             else:
-                self._warm.release()
-                warm.take()
+                self._reclaim(warm)
                 warm.target.deployment_id = deployment.id
                 return running, warm.target
         try:
@@ -215,13 +217,16 @@ class Supervisor:
             raise PlatformError(error.message, hint=error.hint) from error
         return await self._launcher.start(release, config), None
 
+    def _reclaim(self, warm: Standby) -> None:
+        """Take back a release that was replaced; it may still be finishing its requests, and need not any more."""
+        self._warm.release()
+        warm.take()
+        if draining := self._retiring.pop(warm.deployment_id, None):
+            draining.cancel()
+        self._store.change(warm.deployment_id, status=REMOVED)
+
     def _begin_canary(self, running: Running, percent: float, config: Config) -> None:
         deployment_id = running.release.deployment_id
-        if self._serving is None or self._serving.running is None:
-            asyncio.create_task(running.end(grace=config.platform.stop_timeout))  # noqa: RUF006 - the guard has it too
-            raise PlatformError(
-                "there is no release beside which a canary could run", hint="deploy without --canary first"
-            )
         target = Target(running.port, deployment_id=deployment_id)
         self._canary = Standby(
             deployment_id, running, target, grace=config.platform.stop_timeout, ended=self._canary_ended
@@ -252,28 +257,38 @@ class Supervisor:
         self._launcher.note(deployment_id, where)
         self._serving.keep()
         if before is not None:
-            self._store.change(before.deployment_id, status=REMOVING)
-            task = asyncio.create_task(self._retire(before, replaced, config))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._store.change(before.deployment_id, status=REMOVING, can_rollback=True)
+            colder = self._warm.release()
+            if colder is not None:
+                self._retire_by(f"the colder {colder.deployment_id}", colder.end())
+            self._replace(before, replaced, config)
 
-    async def _retire(self, old: Serving, target: Target | None, config: Config) -> None:
-        grace = config.platform.stop_timeout
-        colder = self._warm.release()
+    def _replace(self, old: Serving, target: Target | None, config: Config) -> None:
+        """Let a release that was replaced finish its requests, and go on warm or end."""
+        self._launcher.note(old.deployment_id, "replaced by another release")
         if old.running is None or target is None:
             self._retired(old.deployment_id)
-        elif config.platform.keep_warm and self.kind == WEB:
-            standby = Standby(old.deployment_id, old.running, target, grace=grace, ended=self._retired)
-            with self._launcher.step(old.deployment_id, DRAIN_INSTANCES):
-                await target.wait_until_idle(within=grace)
+            return
+        grace = config.platform.stop_timeout
+        standby = Standby(old.deployment_id, old.running, target, grace=grace, ended=self._retired)
+        if config.platform.keep_warm and self.kind == WEB:
             self._warm.keep(standby, lifetime=config.platform.keep_warm)
-            self._store.change(old.deployment_id, status=REMOVED, stopped=False, can_rollback=True)
+            self._retire_by(old.deployment_id, self._drain(standby))
         else:
-            with self._launcher.step(old.deployment_id, DRAIN_INSTANCES):
-                await Standby(old.deployment_id, old.running, target, grace=grace, ended=self._retired).end()
-        self._launcher.note(old.deployment_id, "replaced by another release")
-        if colder is not None:
-            await colder.end()
+            self._retire_by(old.deployment_id, self._end(standby))
+
+    async def _drain(self, standby: Standby) -> None:
+        with self._launcher.step(standby.deployment_id, DRAIN_INSTANCES):
+            await standby.target.wait_until_idle(within=standby.grace)
+        self._store.change(standby.deployment_id, status=REMOVED)
+
+    async def _end(self, standby: Standby) -> None:
+        with self._launcher.step(standby.deployment_id, DRAIN_INSTANCES):
+            await standby.end()
+
+    def _retire_by(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._retiring[name] = asyncio.create_task(work)
+        task.add_done_callback(lambda _task: self._retiring.pop(name, None))
 
     def _retired(self, deployment_id: str) -> None:
         if self._warm.kept is not None and self._warm.kept.deployment_id == deployment_id:

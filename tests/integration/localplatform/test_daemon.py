@@ -14,7 +14,7 @@ import pytest
 
 from fairlead import _process, config, localplatform
 from fairlead.exceptions import ConfigurationError, PlatformError
-from fairlead.localplatform.endpoint import state_file
+from fairlead.localplatform.endpoint import PROTOCOL, state_file
 from tests.integration.localplatform.tiny import (
     Project,
     list_processes,
@@ -187,7 +187,7 @@ def test_platform_that_lost_its_state_file_is_followed_by_a_new_one(project: Pro
 def test_platform_of_another_version_is_replaced(project: Project) -> None:
     endpoint = project.start()
     file = state_file(project.directory)
-    file.write_text(file.read_text().replace('"protocol": 1', '"protocol": 0'))
+    file.write_text(file.read_text().replace(f'"protocol": {PROTOCOL}', '"protocol": 0'))
     assert project.start().pid != endpoint.pid
 
 
