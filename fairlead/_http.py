@@ -111,8 +111,8 @@ class TotalDeadline:
         return outcome.result(timeout=_NOTICED_IN)
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note the connection that httpx opens; called by it as the request's `trace`."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+        """Note the connection that httpx opens, be it through a proxy; called by it as the request's `trace`."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket")
             if self.passed:

@@ -59,7 +59,10 @@ def open_parcel(config: Config, digest: str, *, archive: Path | None = None) -> 
             f"the bundle {digest} is not here: there is no {file}",
             hint="run this where it was deployed from, or hand its archive over: --bundle FILE",
         )
-    entries = bundle.read_entries(file)
+    try:
+        entries = bundle.read_entries(file)
+    except Error as error:
+        raise PreflightError(error.message, hint="hand over the archive that was deployed") from error
     found = bundle.compute_digest(entries)
     facts = next((entry.content for entry in entries if str(entry.path) == build.FILE), None)
     if found != digest or facts is None:

@@ -64,7 +64,7 @@ def plan(
         problems.append(f"{environment.name} is deployed from branch {environment.branch}, and this is {info.branch}")
     problems += _name_missing_processes(config, environment)
     problems += name_missing_access(config, environment)
-    problems += _name_missing_database(config, environment) if backup else []
+    problems += name_missing_database(config, environment) if backup else []
     if info.dirty and environment.platform != "local" and not from_dirty:
         problems.append("the tree has uncommitted changes; commit them, or pass --from-dirty to deploy them marked so")
     return made, tuple(problems)
@@ -176,7 +176,7 @@ def _name_missing_variables(config: Config, target: Target, service: TargetServi
     return [f"the variable {name} is not set for {service.name}" for name in required if name not in present]
 
 
-def _name_missing_database(config: Config, environment: EnvironmentConfig) -> list[str]:
+def name_missing_database(config: Config, environment: EnvironmentConfig) -> list[str]:
     """Name what it takes to reach the database that a backup is made of, and is not there."""
     variable = environment.database_url_env
     if variable:

@@ -5,6 +5,7 @@ from pathlib import Path
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.following import look
 from fairlead.deploy.parcel import Parcel, open_parcel
+from fairlead.deploy.preflight import name_missing_database
 from fairlead.deploy.record import GOOD, JUDGING, Record
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome
@@ -53,7 +54,10 @@ def promote(
         record=Record(config, environment, "promote", info=parcel.info),
         open_target=open_target,
         clock=clock,
-        problems=tuple(name_missing_access(config, environment)),
+        problems=(
+            *name_missing_access(config, environment),
+            *(name_missing_database(config, environment) if options.back_up is not None else ()),
+        ),
         options=options,
     )
 

@@ -31,7 +31,7 @@ from fairlead.exceptions import (
     InconclusiveError,
     PlatformError,
 )
-from fairlead.railway import Deployment, settings
+from fairlead.railway import settings
 from fairlead.verification import Judgement, Verdict
 
 #: How long, in seconds, a canary is watched where nothing says otherwise.
@@ -119,8 +119,11 @@ class Rollout:
         self._back_up()
         self._set_up(standing)
         earlier = before.digest or (serving.digest if serving else None)
+        suspect: Change | None = None
+        if target.web.kind in up_to_date and not self._record.was_good(digest):
+            suspect, earlier = self._suspect(target.web, standing, digest)
         with self._settled(earlier):
-            doubt = self._send(parcel, release, standing, up_to_date)
+            doubt = self._send(parcel, release, standing, up_to_date, suspect=suspect)
         self._record.release = release.number
         if doubt is not None:
             raise doubt
@@ -138,18 +141,25 @@ class Rollout:
         if self._record.was_good(serving.digest):
             return kept
         clock.reporter.note(f"release {serving.number} serves already, and is not known to be good: it is verified now")
-        earlier = find_previous(standing.known[target.web.kind], serving.digest)
-        for service in target.services:
-            current = standing.serving(service)
-            to = find_previous(standing.known[service.kind], serving.digest)
-            if current is not None:
-                self._changes.append(Change(service, to, current.deployment_id, took_over=True))
-        with self._settled(_read_digest(earlier)):
+        (web, earlier), *_ = [self._suspect(service, standing, serving.digest) for service in target.services]
+        with self._settled(earlier):
             self._verify(serving.digest)
-            doubt = self._watch_service(serving.digest, self._changes[0])
+            doubt = self._watch_service(serving.digest, web)
         if doubt is not None:
             raise doubt
         return replace(kept, steps=clock.steps, seconds=clock.seconds, verified=True)
+
+    def _suspect(self, service: TargetService, standing: Standing, digest: str) -> tuple[Change, str | None]:
+        """Take what a service serves already for something that this deploy sent, to be undone if it is no good.
+
+        Returns that change, and the digest of what it is undone to.
+        """
+        current = standing.serving(service)
+        to = find_previous(standing.known[service.kind], digest)
+        change = Change(service, to, current.deployment_id if current is not None else "", took_over=True)
+        self._changes.append(change)
+        earlier = read_release(to) if to is not None else None
+        return change, earlier.digest if earlier is not None else None
 
     @contextlib.contextmanager
     def _settled(self, earlier: str | None) -> Iterator[None]:
@@ -193,12 +203,23 @@ class Rollout:
                     detail.append("; ".join(one.name for one in differences))
 
     def _send(
-        self, parcel: Parcel, release: Release, standing: Standing, up_to_date: set[str]
+        self,
+        parcel: Parcel,
+        release: Release,
+        standing: Standing,
+        up_to_date: set[str],
+        *,
+        suspect: Change | None = None,
     ) -> InconclusiveError | None:
-        """Send the parcel to each service that does not have it, the web first; return what was left open."""
+        """Send the parcel to each service that does not have it, the web first; return what was left open.
+
+        `suspect` is the web's release where it serves already and nobody has found it good.
+        """
         target, canary = self._target, self._options.canary
         pending = [service for service in target.services if service.kind not in up_to_date]
-        web: Change | None = None
+        web = suspect
+        if suspect is not None:
+            self._verify(parcel.digest)
         if target.web in pending:
             pending.remove(target.web)
             web = self._deliver(target.web, parcel, release, standing, canary=canary)
@@ -207,7 +228,8 @@ class Rollout:
                 return doubt
         for service in pending:
             self._deliver(service, parcel, release, standing)
-        return self._watch_service(parcel.digest, web) if web is not None and canary is None else None
+        watched = web is not None and (canary is None or web is suspect)
+        return self._watch_service(parcel.digest, web) if web is not None and watched else None
 
     def _deliver(
         self,
@@ -307,8 +329,3 @@ class Rollout:
             project_id=place.project_id,
             environment_id=place.environment_id,
         )
-
-
-def _read_digest(deployment: Deployment | None) -> str | None:
-    release = read_release(deployment) if deployment is not None else None
-    return release.digest if release is not None else None

@@ -38,6 +38,10 @@ def deploy(
         made, problems = plan(config, environment, from_dirty=options.from_dirty, backup=options.back_up is not None)
         problems += _refuse_canary(environment, options)
         detail.append(f"{len(made.entries)} files, {made.info.title}")
+    if environment.promote_from is not None:
+        reporter.note(
+            f"this deploys the tree; what {environment.promote_from} has verified goes out by: invoke promote"
+        )
     return send(
         config,
         environment,

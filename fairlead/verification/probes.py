@@ -44,7 +44,7 @@ def ask(
     try:
         return deadline.call(lambda: _ask(client, probe, deadline, timeout=timeout, headers=headers), seconds=timeout)
     except TimeoutError:
-        return Answer(probe, False, time.monotonic() - started, problem=f"no answer within {timeout:g} s")
+        return Answer(probe, False, time.monotonic() - started, problem=f"no answer within {round(timeout, 2):g} s")
 
 
 def _ask(
@@ -79,7 +79,7 @@ def _ask(
             return answer(f"no answer ({_reason(error)})" if response is None else "its answer cannot be read")
     if response is None or late or deadline.passed:
         what = "no answer" if response is None else "its answer was not complete"
-        return answer(f"{what} within {timeout:g} s")
+        return answer(f"{what} within {round(timeout, 2):g} s")
     return _read(probe, response, bytes(content), time.monotonic() - started)
 
 
