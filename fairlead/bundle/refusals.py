@@ -3,10 +3,11 @@
 The allow-list decides what is bundled; this is for the pattern that is greedier than its author thought.
 """
 
+import fnmatch
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -125,10 +126,10 @@ _SECRET_DATA: Final = re.compile(
     r"\.(?:json|ya?ml|toml|ini|cfg|conf|properties|txt|csv|xml|enc|asc)|credentials|passwords?|passwd|secrets?"
 )
 
-_PRIVATE_KEY: Final = re.compile(
+_PRIVATE_KEYS: Final = (
     # The marker alone may be a constant of a program that reads keys: a key has a body.
-    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.{0,200}?[A-Za-z0-9+/]{40}|AGE-SECRET-KEY-1[A-Z0-9]{50}",
-    re.DOTALL,
+    re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----.{0,200}?[A-Za-z0-9+/]{40}", re.DOTALL),
+    re.compile(rb"AGE-SECRET-KEY-1[A-Z0-9]{50}"),
 )
 _SECRET_VARIABLE: Final = re.compile(
     r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PWD$|CREDENTIAL|(?:^|_)(?:API)?KEY(?:_|$)|_AUTH$|"
@@ -163,7 +164,7 @@ def find_secret(content: bytes, secrets: Mapping[str, Iterable[bytes]]) -> str |
 
     `secrets` are the forms of each secret by the name of its variable.
     """
-    if _PRIVATE_KEY.search(content):
+    if any(pattern.search(content) for pattern in _PRIVATE_KEYS):
         return "it holds a private key"
     for name, forms in secrets.items():
         if any(form in content for form in forms):
@@ -189,7 +190,12 @@ def collect_secrets(environ: Mapping[str, str], names: Iterable[str] = ()) -> di
 
 
 def _matches(part: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(part.lower(), pattern) for pattern in patterns)
+    return _compile(patterns).fullmatch(part.lower()) is not None
+
+
+@functools.cache
+def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, patterns)))
 
 
 def _read_password(address: str) -> set[str]:

@@ -56,4 +56,6 @@ def approve(
     _output.status(
         "note", f"give that line to the deploying job in {approval.TOKEN_VARIABLE}; it needs the key as well"
     )
-    _output.status("note", f"there: invoke deploy --env {env} --auto-confirm")
+    source = environment.promote_from
+    command = f"deploy --env {env}" if source is None else f"promote --from {source} --to {env}"
+    _output.status("note", f"there: invoke {command} --auto-confirm")
