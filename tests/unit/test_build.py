@@ -1,5 +1,6 @@
 """The facts of a build, from real git repositories."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -282,3 +283,54 @@ def test_digest_is_filled_into_a_copy() -> None:
 def test_title_names_version_revision_and_state(dirty: bool, title: str) -> None:
     facts = {**json.loads(INFO.to_json()), "dirty": dirty}
     assert BuildInfo(**facts).title == title
+
+
+# --- the labels of an image ---
+
+
+def labels(info: BuildInfo = INFO, **more: Any) -> dict[str, str]:
+    found = build.image_labels(info, **{"environ": {}, **more})
+    prefix = "org.opencontainers.image."
+    assert all(name.startswith(prefix) for name in found)
+    return {name.removeprefix(prefix): fact for name, fact in found.items()}
+
+
+def test_labels_are_the_facts_of_the_build() -> None:
+    assert labels(description="Sells things", source="https://example.com/maya") == {
+        "created": "2024-05-06T07:08:09Z",
+        "description": "Sells things",
+        "revision": "0123456789abcdef",
+        "source": "https://example.com/maya",
+        "title": "maya",
+        "version": "1.2.3",
+    }
+
+
+def test_what_is_not_known_has_no_label() -> None:
+    unknown = dataclasses.replace(INFO, revision=build.UNKNOWN, dirty=True)
+    assert labels(unknown).keys() == {"created", "title", "version"}
+
+
+def test_revision_of_uncommitted_changes_says_so() -> None:
+    assert labels(dataclasses.replace(INFO, dirty=True))["revision"] == "0123456789abcdef-dirty"
+
+
+@pytest.mark.parametrize(
+    ("environ", "source"),
+    [
+        ({"GITHUB_REPOSITORY": "acme/maya"}, "https://github.com/acme/maya"),
+        (
+            {"GITHUB_REPOSITORY": "acme/maya", "GITHUB_SERVER_URL": "https://git.acme.com"},
+            "https://git.acme.com/acme/maya",
+        ),
+        ({"GITHUB_SERVER_URL": "https://github.com"}, None),
+        ({"GITHUB_REPOSITORY": ""}, None),
+    ],
+)
+def test_source_is_the_repository_that_github_names(environ: dict[str, str], source: str | None) -> None:
+    assert labels(environ=environ).get("source") == source
+    assert labels(environ=environ, source="https://example.com")["source"] == "https://example.com"
+
+
+def test_each_label_is_one_line() -> None:
+    assert labels(description=" Sells\n  things\t ")["description"] == "Sells things"

@@ -4,13 +4,16 @@ import dataclasses
 import gzip
 import io
 import os
+import shutil
+import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fairlead import build, bundle, config
+from fairlead import build, config
 from fairlead.build import BuildInfo
 from fairlead.bundle import Entry, compute_digest, make_bundle, read_entries
 from fairlead.config import Config
@@ -239,10 +242,6 @@ def test_order_of_the_entries_does_not_enter_the_digest() -> None:
         "id_rsa",
         "id_ed25519.pub",
         "id_ecdsa",
-        ".git/config",
-        ".venv/x.py",
-        ".nox/y.py",
-        ".fairlead/history.jsonl",
         ".netrc",
         ".pypirc",
     ],
@@ -255,10 +254,145 @@ def test_name_that_never_belongs_in_a_release_is_refused(project: Config, name: 
     assert problem == f"{name}: a file of this name never goes into a release"
 
 
-@pytest.mark.parametrize("name", [".env.example", "app/keys.py", "app/pem.py", "app/environment.py"])
+@pytest.mark.parametrize("folder", [".git", ".venv", "app/.aws", "node_modules"])
+def test_folder_that_never_belongs_in_a_release_is_refused_once(project: Config, folder: str) -> None:
+    for name in ("one.py", "two/three.py"):
+        file = project.backend / folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    assert refusals(with_include(project, "app/main.py", f"{folder}/**/*.py")) == (
+        f"{folder}: a folder of this name never goes into a release",
+    )
+
+
+def test_link_of_a_name_that_never_belongs_in_a_release_is_refused_for_its_name(project: Config) -> None:
+    (project.backend / ".env").symlink_to("app/main.py")
+    assert refusals(with_include(project, "app/main.py", ".env")) == (
+        ".env: a file of this name never goes into a release",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env.example",
+        ".coveragerc",
+        "app/core/log.py",
+        "app/database.py",
+        "app/environment.py",
+        "app/keys.py",
+        "app/passwords.py",
+        "app/pem.py",
+        "app/secrets/__init__.py",
+        "app/secrets.py",
+        "app/token_secrets.json",
+        "app/credentials_form.html",
+        "certificates/root.crt",
+    ],
+)
 def test_harmless_name_is_taken(project: Config, name: str) -> None:
-    (project.backend / name).write_text("x")
+    file = project.backend / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("x")
     assert name in make_bundle(with_include(project, name), INFO).files()
+
+
+# --- what is inside ---
+
+BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+
+
+def pem(kind: str, body: str) -> str:
+    # Put together here, so that no scanner takes this file for a leak.
+    return f"-----BEGIN {kind}-----{body}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pem("PRIVATE KEY", f"\n{BODY}\n"),
+        pem("RSA PRIVATE KEY", f"\r\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: AES-128-CBC,8A6F\r\n\r\n{BODY}\r\n"),
+        pem("OPENSSH PRIVATE KEY", f"\n{BODY}\n"),
+        pem("PGP PRIVATE KEY BLOCK", f"\nVersion: GnuPG v2\n\n{BODY}\n"),
+        '{"private_key": "' + pem("PRIVATE KEY", f"\\n{BODY}\\n") + '"}',
+        'KEY = ("' + pem("EC PRIVATE KEY", f'\\n"\n    "{BODY}\\n")'),
+        "AGE-SECRET-KEY-1" + "QPZRY9X8GF" * 6,
+    ],
+    ids=["pkcs8", "encrypted", "openssh", "pgp", "json", "python", "age"],
+)
+def test_private_key_is_refused_whatever_its_file_is_called(project: Config, content: str) -> None:
+    (project.backend / "app/main.py").write_text(content)
+    assert refusals(project) == ("app/main.py: it holds a private key",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "MARK = '" + pem("PRIVATE KEY", "'\n\n\ndef read(text: str) -> bool:\n    return text.startswith(MARK)\n"),
+        pem("PRIVATE KEY", "'\n# " + "=" * 80 + "\n"),
+        pem("PUBLIC KEY", f"\n{BODY}\n"),
+        pem("CERTIFICATE", f"\n{BODY}\n"),
+    ],
+    ids=["the marker alone", "a ruler", "a public key", "a certificate"],
+)
+def test_what_only_looks_like_a_private_key_is_taken(project: Config, content: str) -> None:
+    (project.backend / "app/main.py").write_text(content)
+    assert "app/main.py" in make_bundle(project, INFO).files()
+
+
+SECRET = "s3cr3t-of-this-shell"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("JWT_SECRET_KEY", SECRET),
+        ("JWT_SECRET_KEY", f"  {SECRET}\n"),
+        ("jwt_secret_key", SECRET),
+        ("RAILWAY_TOKEN", SECRET),
+        ("SMTP_PASSWORD", SECRET),
+        ("PGPWD", SECRET),
+        ("SENDGRID_API_KEY", SECRET),
+        ("SENDGRID_APIKEY", SECRET),
+        ("KEY", SECRET),
+        ("DATABASE_URL", f"postgresql://maya:{SECRET}@db.example.com/maya"),
+        ("ANYTHING", f"redis://:{SECRET}@cache.example.com/0"),
+        ("ANYTHING", f"redis://:{SECRET.replace('s', '%73')}@cache.example.com/0"),
+    ],
+)
+def test_secret_of_this_environment_is_refused_by_its_variable(project: Config, variable: str, value: str) -> None:
+    (project.backend / "app/main.py").write_text(f"KEY = '{SECRET}'\n")
+    (problem,) = refusals(dataclasses.replace(project, environ={variable: value}))
+    assert problem == f"app/main.py: it holds the secret that the variable {variable} has here"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("JWT_SECRET_KEY", "another-secret-than-that"),
+        ("JWT_SECRET_KEY", ""),
+        ("SMTP_PASSWORD", "postgres"),
+        ("HOSTNAME", SECRET),
+        ("KEYBOARD", SECRET),
+        ("JWT_SECRET_KEY_ID", SECRET),
+        ("TOKEN_TYPE", SECRET),
+        ("AUTH_URL", f"https://{SECRET}"),
+        ("DATABASE_URL", "postgresql://postgres:postgres@localhost:5432/app"),
+        ("DATABASE_URL", f"postgresql://[{SECRET}"),
+    ],
+)
+def test_what_no_variable_calls_a_secret_is_taken(project: Config, variable: str, value: str) -> None:
+    content = f"A = '{SECRET}'\nB = 'postgresql://postgres:postgres@localhost:5432/app'\n"
+    (project.backend / "app/main.py").write_text(content)
+    assert make_bundle(dataclasses.replace(project, environ={variable: value}), INFO).files()
+
+
+def test_path_of_a_file_with_credentials_is_no_secret(project: Config, tmp_path: Path) -> None:
+    file = tmp_path / "service-account"
+    file.touch()
+    (project.backend / "app/main.py").write_text(f"DEFAULT = '{file}'\n")
+    aware = dataclasses.replace(project, environ={"GOOGLE_APPLICATION_CREDENTIALS": str(file)})
+    assert make_bundle(aware, INFO).files()
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -371,8 +505,8 @@ def test_toolkit_goes_along_with_a_configuration_that_loads(tmp_path: Path) -> N
     assert inside.backend.resolve() == release.resolve()
     assert inside.migrations.directory == release.resolve() / "data base"
     assert inside.environment("local").database_url_env == "DATABASE_URL"
-    assert (release / "fairlead/migrations").exists() == (Path(bundle.__file__).parent / "migrations").exists()
-    assert {"fairlead/__main__.py", "fairlead/config.py", "pyproject.toml"} <= set(made.files())
+    needed = {"__main__.py", "config.py", "migrations/__init__.py", "bundle/__init__.py", "py.typed"}
+    assert {"pyproject.toml", *(f"fairlead/{name}" for name in needed)} <= set(made.files())
     assert not [name for name in made.files() if name.endswith(".pyc")]
 
 
@@ -392,6 +526,30 @@ def test_without_the_toolkit_none_of_it_goes_along(project: Config) -> None:
 
 
 # --- the archive ---
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 300_000])
+def test_archive_is_gzip_that_needs_no_compression_library_to_be_the_same(
+    project: Config, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(size)
+    (project.backend / "app/main.py").write_bytes(content)
+    monkeypatch.delattr(zlib, "compressobj")
+    monkeypatch.delattr(zlib, "compress")
+    make_bundle(project, INFO).write(tmp_path / "bundle.tar.gz")
+    with tarfile.open(tmp_path / "bundle.tar.gz", "r:gz") as tar:
+        member = tar.extractfile("./app/main.py")
+        assert member is not None
+        assert member.read() == content
+
+
+@pytest.mark.skipif(shutil.which("gzip") is None, reason="gzip is not installed")
+def test_other_programs_read_the_archive(project: Config, tmp_path: Path) -> None:
+    (project.backend / "app/main.py").write_bytes(bytes(200_000))
+    size = make_bundle(project, INFO).write(tmp_path / "bundle.tar.gz")
+    checked = subprocess.run(["gzip", "-tv", tmp_path / "bundle.tar.gz"], check=True, capture_output=True, text=True)
+    assert "OK" in checked.stderr
+    assert size > 200_000
 
 
 def test_archive_gives_back_what_was_written(project: Config, tmp_path: Path) -> None:

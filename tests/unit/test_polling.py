@@ -1,5 +1,7 @@
 """The deadline loop, with a clock and a sleep that only this test moves."""
 
+import itertools
+
 import pytest
 
 from fairlead._polling import wait_until
@@ -55,6 +57,23 @@ def test_pauses_grow_by_half_up_to_the_longest_and_end_at_the_deadline() -> None
     assert time.pauses[:4] == pytest.approx([0.4, 0.6, 0.9, 1.0])
     assert max(time.pauses) == pytest.approx(1.0)
     assert sum(time.pauses) == pytest.approx(5.0)
+
+
+def test_pauses_start_anew_whenever_there_is_haste() -> None:
+    time = Time()
+    calls = itertools.chain([False, False, True, True], itertools.repeat(False))
+    with pytest.raises(DeadlineError):
+        wait_until(
+            lambda _: None,
+            timeout=2.0,
+            what="it",
+            interval=0.2,
+            longest_interval=1.0,
+            hasten=lambda: next(calls),
+            clock=time.clock,
+            sleep=time.sleep,
+        )
+    assert time.pauses[:6] == pytest.approx([0.2, 0.3, 0.2, 0.2, 0.3, 0.45])
 
 
 def test_probe_is_called_once_more_after_the_last_pause() -> None:

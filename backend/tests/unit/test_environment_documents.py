@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -63,3 +64,23 @@ def test_the_platform_waits_longer_than_the_backend_waits_for_its_database():
     assert deploy["healthcheckTimeout"] > Settings.model_fields["database_startup_timeout"].default
     assert isinstance(deploy["overlapSeconds"], int)
     assert isinstance(deploy["drainingSeconds"], int)
+
+
+def test_a_deploy_asks_for_what_the_backend_does_not_start_without(monkeypatch):
+    fairlead = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["fairlead"]
+    monkeypatch.setenv("ENVIRONMENT", "production")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    missing = {line.split()[0] for line in str(caught.value).splitlines()[1:-1]}
+    # Without ENVIRONMENT it would start, as in development, and make up its secrets.
+    assert set(fairlead["deploy"]["required-variables"]) == missing | {"ENVIRONMENT"}
+
+
+def test_every_process_that_is_deployed_has_its_line_in_the_procfile():
+    fairlead = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["fairlead"]
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    processes = {line.partition(":")[0] for line in lines if ":" in line}
+
+    assert {kind for one in fairlead["environments"].values() for kind in one.get("services", {})} <= processes
