@@ -302,17 +302,17 @@ class Upload:
 
 def read_traffic(data: Fields) -> tuple[Traffic, ...]:
     """Read what a service answered out of its metrics by status and those of its durations, oldest first."""
-    requests: dict[int, int] = {}
+    answers: dict[int, int] = {}
     errors: dict[int, int] = {}
     for group in data.list_of_fields("httpMetricsGroupedByStatus"):
         status = group.number("statusCode")
         for sample in group.list_of_fields("samples"):
             at, count = int(sample.number("ts")), round(sample.number("value"))
-            requests[at] = requests.get(at, 0) + count
+            answers[at] = answers.get(at, 0) + count
             errors[at] = errors.get(at, 0) + (count if status >= _SERVER_ERROR else 0)
     samples = data.fields("httpDurationMetrics").list_of_fields("samples")
     slow = {int(sample.number("ts")): sample.number("p95") / 1000 for sample in samples}
-    return tuple(Traffic(at, requests[at], errors[at], slow.get(at)) for at in sorted(requests))
+    return tuple(Traffic(at, answers[at], errors[at], slow.get(at)) for at in sorted(answers))
 
 
 def _message(meta: Mapping[str, Any]) -> str | None:
