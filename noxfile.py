@@ -50,6 +50,7 @@ TEST_TOOLS = (
     "pytest",
     "pytest-xdist",
     "pyyaml",
+    "railway-sdk",
     "sp-repo-review",
 )
 
