@@ -10,11 +10,13 @@ from fairlead.deploy.lock import Lock
 from fairlead.deploy.reporting import Clock
 from fairlead.deploy.target import Target, TargetService
 from fairlead.exceptions import DeployError, Error, PlatformError, UnsafeDeployError
-from fairlead.railway import Deployment
+from fairlead.railway import Deployment, DeploymentStatus
 from fairlead.verification import Verdict
 
 #: How long, in seconds, the platform may take to list the deployment that a rollback began.
 _BEGUN_IN = 20.0
+#: How long, in seconds, it may take to remove a deployment: it is left to finish its requests.
+_REMOVED_IN = 60.0
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ def roll_back_to(
     """
     if to is None:
         raise DeployError(f"{service.name} had no release before")
-    fresh = target.client.fetch_deployment(to.id)
+    fresh = _wait_while_removing(target, to)
     if fresh.status.is_success and not fresh.stopped:
         return fresh
     if not fresh.can_rollback:
@@ -140,6 +142,18 @@ def roll_back_to(
     except PlatformError:
         raise lost or PlatformError("the platform took the rollback and shows no deployment of it") from None
     return follow(config, target, new.id, clock.reporter)
+
+
+def _wait_while_removing(target: Target, to: Deployment) -> Deployment:
+    """Fetch a deployment, and again for as long as it is being removed: only then can it be rolled back to."""
+
+    def settled(remaining: float) -> Deployment | None:
+        found = target.client.fetch_deployment(to.id)
+        removing = found.status == DeploymentStatus.REMOVING and not found.can_rollback
+        return None if removing and remaining > 0 else found
+
+    what = f"the platform to remove deployment {to.id}"
+    return wait_until(settled, timeout=_REMOVED_IN, longest_interval=2.0, what=what)
 
 
 def wait_for_left_behind(config: Config, target: Target, lock: Lock, clock: Clock) -> None:

@@ -73,9 +73,15 @@ def read_release(deployment: Deployment) -> Release | None:
 
 
 def find_serving(deployments: tuple[Deployment, ...]) -> Release | None:
-    """Return the newest release that the platform says is serving; a canary serves only beside one."""
-    releases = read_releases(deployments)
-    return next((one for one in releases if one.status == DeploymentStatus.SUCCESS and one.canary is None), None)
+    """Return the newest release that the platform says is serving; a canary serves only beside one.
+
+    Where none is, the one that sleeps for want of requests serves: its URL wakes it.
+    """
+    releases = [one for one in read_releases(deployments) if one.canary is None]
+    for status in (DeploymentStatus.SUCCESS, DeploymentStatus.SLEEPING):
+        if found := next((one for one in releases if one.status == status), None):
+            return found
+    return None
 
 
 def find_previous(deployments: tuple[Deployment, ...], digest: str) -> Deployment | None:
