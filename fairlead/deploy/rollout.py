@@ -23,7 +23,7 @@ from fairlead.deploy.record import Record
 from fairlead.deploy.releases import Release, find_previous, next_number, read_release
 from fairlead.deploy.reporting import Clock
 from fairlead.deploy.target import Target, TargetService
-from fairlead.deploy.watch import Watch, fetch_release, fetch_service
+from fairlead.deploy.watch import Watch, fetch_release, fetch_same, fetch_service
 from fairlead.exceptions import (
     DeadlineError,
     DeployError,
@@ -277,7 +277,7 @@ class Rollout:
         target = self._target
         after = before = fetch_service(target)
         if target.local and web.before is not None:
-            before = fetch_release(target, web.before.id)
+            before = fetch_same(target, web.before)
         judgement = self._look_on(
             Watch(self._config, target, digest=digest, seconds=self._watch, before=before, after=after)
         )

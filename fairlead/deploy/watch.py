@@ -12,10 +12,11 @@ from typing import Final
 
 from fairlead.config import Config
 from fairlead.deploy.following import look
+from fairlead.deploy.releases import read_release, read_releases
 from fairlead.deploy.reporting import Reporter
 from fairlead.deploy.target import Target
 from fairlead.exceptions import AuthenticationError, DeployError, PlatformError
-from fairlead.railway import Traffic
+from fairlead.railway import Deployment, Traffic
 from fairlead.verification import Comparison, Judgement, Verdict, Window
 
 #: How long one window of traffic is, in seconds, at the least and at the most: on the local platform and on Railway.
@@ -57,6 +58,19 @@ def fetch_release(target: Target, deployment_id: str) -> Fetch:
             until=until,
             step=step,
         )
+
+    return fetch
+
+
+def fetch_same(target: Target, deployment: Deployment) -> Fetch:
+    """Return how to fetch what a bundle answered, under whichever of its deployments it ran; locally only."""
+    release = read_release(deployment)
+    known = {one.deployment_id: one.digest for one in read_releases(target.deployments())}
+    same = [name for name, digest in known.items() if release is not None and digest == release.digest]
+    fetches = [fetch_release(target, name) for name in same or [deployment.id]]
+
+    def fetch(since: datetime, until: datetime, step: int) -> Sequence[Traffic]:
+        return [one for each in fetches for one in each(since, until, step)]
 
     return fetch
 
