@@ -6,6 +6,7 @@ row.
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -18,8 +19,10 @@ from fairlead.localplatform.ports import LOOPBACK
 from fairlead.localplatform.releases import Plan
 
 _PAUSE: Final = 0.05
+#: In seconds, and in bytes.
 _LONGEST_ANSWER: Final = 5.0
 _LARGEST_ANSWER: Final = 1_000_000
+_RECEIVED_AT_ONCE: Final = 16_384
 
 
 class WrongAnswerError(PlatformError):
@@ -51,10 +54,15 @@ async def prove(port: int, plan: Plan, config: Config, *, confirmations: int) ->
 
 
 def _make_client(port: int) -> httpx.AsyncClient:
-    # No trusted authorities: loading them would keep the proxy, which shares the loop, from answering meanwhile.
-    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The proxy shares the loop, and is to answer meanwhile: no trusted authorities are loaded, and no read takes in so
+    # much of a flood of interim answers that it keeps the loop.
+    transport = httpx.AsyncHTTPTransport(
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        trust_env=False,
+        socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AT_ONCE)],
+    )
     return httpx.AsyncClient(
-        base_url=f"http://{LOOPBACK}:{port}", trust_env=False, verify=trusted, timeout=_LONGEST_ANSWER
+        base_url=f"http://{LOOPBACK}:{port}", trust_env=False, transport=transport, timeout=_LONGEST_ANSWER
     )
 
 
