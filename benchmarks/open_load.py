@@ -61,7 +61,10 @@ class Load:
 
     def wait_for(self, requests: int, *, of: str | None = None, within: float = 300.0) -> None:
         """Wait until so many more requests were answered, by the release `of` where one is named."""
-        count = (lambda: self.answers[of]) if of is not None else (lambda: self.requests)
+
+        def count() -> int:
+            return self.requests if of is None else self.answers[of]
+
         wanted, deadline = count() + requests, time.monotonic() + within
         while count() < wanted:
             if time.monotonic() > deadline:

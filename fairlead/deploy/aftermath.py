@@ -33,7 +33,14 @@ class Change:
 
 
 def settle_failure(
-    config: Config, target: Target, changes: list[Change], error: Error, *, earlier: str | None, clock: Clock
+    config: Config,
+    target: Target,
+    changes: list[Change],
+    error: Error,
+    *,
+    earlier: str | None,
+    lock: Lock,
+    clock: Clock,
 ) -> Error:
     """Make sure of the earlier release after a failed deploy, and say what serves in the error that ends it.
 
@@ -61,7 +68,7 @@ def settle_failure(
     try:
         with clock.step("rollback") as detail:
             for change in taken:
-                roll_back_to(config, target, change.service, change.before, clock=clock)
+                roll_back_to(config, target, change.service, change.before, lock=lock, clock=clock)
             _see(config, target, earlier)
             detail.append(f"{earlier[:19]}… serves again")
     except Error as failure:
@@ -106,7 +113,7 @@ def _unsafe(target: Target, error: Error, failure: Error) -> Error:
 
 
 def roll_back_to(
-    config: Config, target: Target, service: TargetService, to: Deployment | None, *, clock: Clock
+    config: Config, target: Target, service: TargetService, to: Deployment | None, *, lock: Lock, clock: Clock
 ) -> Deployment:
     """Have the platform bring back what a deployment was, and follow that to its end.
 
@@ -121,6 +128,7 @@ def roll_back_to(
     if not fresh.can_rollback:
         raise DeployError(f"the platform no longer has what deployment {to.id} was, and cannot roll back to it")
     known = {one.id for one in target.deployments(service)}
+    lock.note(sending=to.message)
     lost: PlatformError | None = None
     try:
         target.client.roll_back(to.id)

@@ -46,8 +46,8 @@ def follow(config: Config, target: Target, deployment_id: str, reporter: Reporte
     deployment = wait_until(
         ended,
         timeout=config.deploy.timeout,
-        interval=0.05,
-        longest_interval=0.5 if target.local else 3.0,
+        interval=0.02 if target.local else 0.05,
+        longest_interval=0.1 if target.local else 3.0,
         what=f"the platform to finish deployment {deployment_id}",
         hint="raise tool.fairlead.deploy.timeout if it is only slow",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.aftermath import roll_back_to, wait_for_left_behind, withdraw_canary
 from fairlead.deploy.following import confirm, look
-from fairlead.deploy.lock import hold_lock
+from fairlead.deploy.lock import Lock, hold_lock
 from fairlead.deploy.preflight import describe_left, refuse_in_flight
 from fairlead.deploy.record import GOOD, JUDGING, Record
 from fairlead.deploy.releases import Release, find_serving, read_releases
@@ -114,7 +114,7 @@ def roll_back(
             approve(candidate)
         record.release, record.digest = candidate.release.number, candidate.release.digest
         try:
-            release = _go_back(config, target, candidate.release, known, clock)
+            release = _go_back(config, target, candidate.release, known, lock, clock)
         except (Error, KeyboardInterrupt) as error:
             record.write_failure(error, clock)
             raise
@@ -123,7 +123,12 @@ def roll_back(
 
 
 def _go_back(
-    config: Config, target: Target, release: Release, known: dict[str, tuple[Deployment, ...]], clock: Clock
+    config: Config,
+    target: Target,
+    release: Release,
+    known: dict[str, tuple[Deployment, ...]],
+    lock: Lock,
+    clock: Clock,
 ) -> Release:
     before = look(config, target, confirmations=1, timeout=2.0)
     try:
@@ -134,7 +139,7 @@ def _go_back(
                 clock.reporter.note(f"{service.name} has nothing of release {release.number} to go back to; it stays")
                 continue
             with clock.step("rollback" if service == target.web else f"rollback {service.kind}") as detail:
-                new = roll_back_to(config, target, service, to, clock=clock)
+                new = roll_back_to(config, target, service, to, lock=lock, clock=clock)
                 status = str(new.status)
                 detail.append(f"the platform says {status}")
             if service == target.web:

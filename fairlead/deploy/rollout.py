@@ -169,7 +169,13 @@ class Rollout:
         except (DeployError, PlatformError) as error:
             self._give_up(error)
             raise settle_failure(
-                self._config, self._target, self._changes, error, earlier=earlier, clock=self._clock
+                self._config,
+                self._target,
+                self._changes,
+                error,
+                earlier=earlier,
+                lock=self._lock,
+                clock=self._clock,
             ) from error
         except KeyboardInterrupt:
             begun = ", ".join(change.deployment_id for change in self._changes)
@@ -278,6 +284,7 @@ class Rollout:
         after = before = fetch_service(target)
         if target.local and web.before is not None:
             before = fetch_same(target, web.before)
+            after = fetch_release(target, web.deployment_id)
         judgement = self._look_on(
             Watch(self._config, target, digest=digest, seconds=self._watch, before=before, after=after)
         )

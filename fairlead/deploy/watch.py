@@ -20,12 +20,14 @@ from fairlead.railway import Deployment, Traffic
 from fairlead.verification import Comparison, Judgement, Verdict, Window
 
 #: How long one window of traffic is, in seconds, at the least and at the most: on the local platform and on Railway.
-_LOCAL_STEPS: Final = (1, 2)
+_LOCAL_STEPS: Final = (1, 1)
 _RAILWAY_STEPS: Final = (5, 30)
 #: How many windows a watch has at the least, so that there are enough of them to judge latency by.
 _WINDOWS: Final = 8
 #: How often the public URL is asked, in seconds, at the least.
 _PAUSE: Final = 3.0
+#: How long after the end of a window its figures are asked for, in seconds.
+_SETTLING: Final = 0.03
 #: How far back, in seconds, the release before is looked at, at the least.
 _BEFORE: Final = 600.0
 #: How many looks in a row may reach nobody; one that finds the release unhealthy all the while is enough.
@@ -108,15 +110,18 @@ class Watch:
 
         A judgement that is returned is healthy or inconclusive.
         """
-        began = int(time.time())
-        started = time.monotonic()
+        exact = time.time()
+        began, started = int(exact), time.monotonic()
         comparison = Comparison(self._fetch_baseline(began))
         judged_until = began
         judgement = comparison.conclude()
         while True:
-            left = self._seconds - (time.monotonic() - started)
-            time.sleep(max(min(left, self._step, _PAUSE), 0.0))
-            now = began + int(time.monotonic() - started)
+            elapsed = time.monotonic() - started
+            # Until the next window is whole, and not since the last that could be fetched: what fails is not hurried.
+            whole_in = self._step - (exact + elapsed - began) % self._step + _SETTLING
+            time.sleep(max(min(self._seconds - elapsed, whole_in, _PAUSE), 0.0))
+            elapsed = time.monotonic() - started
+            now = int(exact + elapsed)
             self._look()
             whole = judged_until + (now - judged_until) // self._step * self._step
             try:
@@ -133,7 +138,7 @@ class Watch:
                     if judgement.verdict is Verdict.UNHEALTHY:
                         raise DeployError(f"the new release is worse than the one before: {judgement.reason}")
             reporter.log(f"watched {min(now - began, self._seconds):.0f} of {self._seconds:g} s: {judgement.reason}")
-            if left <= min(self._step, _PAUSE):
+            if elapsed >= self._seconds:
                 return self._end(judgement)
 
     def _look(self) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from fairlead import __version__, _process
+from fairlead._imports import skip_command_line_of_httpx
 from fairlead._polling import wait_until
 from fairlead.config import Config, load
 from fairlead.exceptions import DeadlineError, Error, PlatformError
@@ -239,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="the public port wanted")
     parser.add_argument("--detach", action="store_true", help="run in the background")
     options = parser.parse_args(arguments)
+    skip_command_line_of_httpx()
     overrides = {} if options.port is None else {"platform.port": options.port}
     reporting = -1
     try:

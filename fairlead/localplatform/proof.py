@@ -18,7 +18,7 @@ from fairlead.exceptions import DeadlineError, PlatformError
 from fairlead.localplatform.ports import LOOPBACK
 from fairlead.localplatform.releases import Plan
 
-_PAUSE: Final = 0.05
+_PAUSE: Final = 0.02
 #: In seconds, and in bytes.
 _LONGEST_ANSWER: Final = 5.0
 _LARGEST_ANSWER: Final = 1_000_000

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from fairlead import _output
+from fairlead._imports import skip_command_line_of_httpx
 from fairlead.exceptions import ApprovalError, ConfigurationError, Error
 
 _INTERRUPTED, _TERMINATED = 130, 143
@@ -63,6 +64,7 @@ class Act:
 
         With `debug` its traceback is printed as well, without the secrets that are known.
         """
+        skip_command_line_of_httpx()
         try:
             with _ended_by_sigterm():
                 self._refuse_flags(values)

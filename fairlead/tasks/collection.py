@@ -3,11 +3,12 @@
 import inspect
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
@@ -41,7 +42,22 @@ class _Task(Task[Any]):
         for argument in arguments:
             if argument.positional and argument.default is not None:
                 argument.__class__ = _Optional
+            if argument.kind in {int, float}:
+                argument.kind = _make_reader(argument.kind, str(argument.name))
         return arguments
+
+
+def _make_reader(kind: type[int] | type[float], name: str) -> Callable[[str], float]:
+    """Return what reads an option's number; Invoke by itself would end with a traceback at anything else."""
+
+    def read(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ParseError(f"--{name.replace('_', '-')} takes a number, not {text!r}") from None
+
+    read.__name__ = kind.__name__
+    return read
 
 
 def _is_wrapping_up() -> bool:

@@ -138,7 +138,10 @@ def verify(env: str = "local", url: str = "", digest: str = "", json: bool = Fal
         )
     _output.status("ok", f"{where} is healthy and serves {report.digest or 'no digest'}")
     if wanted is None:
-        _output.status("note", "no deploy is on record here, so any digest was accepted; --digest asks for one")
+        _output.status(
+            "note",
+            "no verdict on record here says which digest should serve, so any was accepted; --digest asks for one",
+        )
 
 
 def open_target(

@@ -24,7 +24,7 @@ _LARGEST_BODY: Final = 1_000_000
 #: In seconds: what one probe may take; the pause between two rounds, at first and after a good one, and at the longest.
 _LONGEST_ASK: Final = 10.0
 _SHORTEST_ASK: Final = 0.1
-_PAUSE: Final = 0.05
+_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.25
 
 # A new connection each time: one kept open may lead to the release before.

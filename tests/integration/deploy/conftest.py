@@ -1,6 +1,8 @@
 """The fixtures of the fault table: a repository, and a Railway of the test's own to deploy it to."""
 
+import importlib
 import os
+import pkgutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 import fairlead
-from fairlead.deploy import aftermath, following, rollout, target, watch
+from fairlead import deploy
+from fairlead.deploy import target
 from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
 from tests.integration.deploy.shop import FILES, ImpatientClient, Shop, git
 
@@ -58,7 +61,7 @@ def shop(
         "FAIRLEAD_ENVIRONMENTS_STAGING_URL": double.public_url,
         "FAIRLEAD_ENVIRONMENTS_STAGING_API_URL": double.api_url,
     }
-    made = Shop(repository, tmp_path / "state", double, environ, capsys, monkeypatch)
+    made = Shop(repository, tmp_path / "state", double, environ, capsys, monkeypatch, revision)
     yield made
     for process in made.started:
         if process.poll() is None:
@@ -66,20 +69,27 @@ def shop(
         process.communicate()
 
 
+#: What a deploy waits for, by the names of its constants: seconds where they are half minutes.
+_WAITS: dict[str, Any] = {
+    "CONFIRMED_IN": 3.0,
+    "REPLACED_IN": 0.3,
+    "_SILENT_FOR": 2.0,
+    "_BEGUN_IN": 2.0,
+    "_TAKEN_IN": 1.0,
+    "_PAUSE": 1.0,
+    "_RAILWAY_STEPS": (1, 1),
+}
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let everything that is waited for take seconds where it takes half minutes."""
-    waits: dict[str, Any] = {
-        "CONFIRMED_IN": 3.0,
-        "REPLACED_IN": 0.3,
-        "_SILENT_FOR": 2.0,
-        "_BEGUN_IN": 2.0,
-        "_TAKEN_IN": 1.0,
-        "_PAUSE": 1.0,
-        "_RAILWAY_STEPS": (1, 1),
-    }
-    for module in (aftermath, following, rollout, watch):
-        for name, wait in waits.items():
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, wait)
+    """Let what a deploy waits for take seconds where it takes half minutes."""
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.iter_modules(deploy.__path__, "fairlead.deploy.")
+    ]
+    for name, wait in _WAITS.items():
+        having = [module for module in modules if hasattr(module, name)]
+        assert having, f"no module of fairlead.deploy has a {name} any more"
+        for module in having:
+            monkeypatch.setattr(module, name, wait)
     monkeypatch.setattr(target, "RailwayClient", ImpatientClient)

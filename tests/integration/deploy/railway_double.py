@@ -14,14 +14,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync, parse
+from graphql import GraphQLSchema, build_schema, graphql_sync, parse
 
 from fairlead.localplatform.schema import SCHEMA
+from tests.integration.deploy.answers import Answers
 from tests.integration.deploy.script import ENVIRONMENT, PROJECT, SERVICE, WORKER, Plan, Record, Served, Timeline
 from tests.integration.deploy.sockets import Fault, Hold, Request, Server
 
 TOKEN, ACCOUNT_TOKEN = "canary-project-token-9f3a", "canary-account-token-77c1"
 OLD, OLDER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+#: How the web service is run, just as the tests' repository declares it.
+SETTINGS = {
+    "startCommand": "python -m app.main",
+    "healthcheckPath": "/api/health",
+    "overlapSeconds": 15,
+    "drainingSeconds": 30,
+}
 #: How long a deployment stays at each status, in seconds.
 TICK = 0.02
 #: Not among the 13 that Railway has, and there all the same one day.
@@ -36,27 +44,30 @@ def schema() -> GraphQLSchema:
 class RailwayDouble:
     """The platform and the public URL; a context manager. `tick` is how long a deployment stays at each status.
 
-    Tests set `plan` and `rollback_plan`, `served` and `variables`, and put faults before operations with `fail`.
+    `removed_after` is how long a release that was replaced is on its way out, in seconds. Tests set `plan` and
+    `rollback_plan`, `served` and `variables`, and put faults before operations with `fail`.
     """
 
     def __init__(self) -> None:
         self.plan = self.rollback_plan = Plan()
         self.worker_plan: Plan | None = None
+        self.removed_after = 0.0
         self.records: list[Record] = []
         self.received: list[bytes] = []
         self.cancelled: list[str] = []
         self.asked: Counter[str] = Counter()
         self.variables: dict[str, str] = {"DATABASE_URL": "postgresql://shop:canary-database-5b@db/shop"}
-        self.instance: dict[str, Any] = {}
+        self.instances: dict[str, dict[str, Any]] = {SERVICE: dict(SETTINGS), WORKER: {}}
         self.updates: list[dict[str, Any]] = []
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._always: dict[str, Fault] = {}
         self._lost: set[str] = set()
-        self._timeline = Timeline([0.0], [Served(None)])
-        self._rounds = 0
+        self.timeline = Timeline([0.0], [Served(None)])
+        self._rounds = self._versions = 0
         self._seen = threading.Condition()
         self._go_on = asyncio.Event()
         self._server = Server()
+        self._answers = Answers(self)
         self.api_url = self.public_url = ""
 
     def __enter__(self) -> Self:
@@ -106,7 +117,7 @@ class RailwayDouble:
         self._become(record, "SUCCESS")
         self.records.append(record)
         if service == SERVICE:
-            self._timeline = Timeline([0.0], [record.serves])
+            self.timeline = Timeline([0.0], [record.serves])
         return record
 
     def begin_foreign(self, status: str = "BUILDING") -> Record:
@@ -119,11 +130,11 @@ class RailwayDouble:
     @property
     def served(self) -> Served:
         """What the public URL serves at this moment."""
-        return self._timeline.served[-1]
+        return self.timeline.served[-1]
 
     @served.setter
     def served(self, served: Served) -> None:
-        self._timeline.add(time.time(), served)
+        self.timeline.add(time.time(), served)
 
     def go_on(self) -> None:
         """Let deployments go on that are held."""
@@ -147,7 +158,7 @@ class RailwayDouble:
             handle: Callable[[Request], Awaitable[None]] = functools.partial(self._graphql, asked)
         else:
             operation, handle = "up", self._up if request.path == place else _unknown_place
-        self._note(operation)
+        self.note(operation)
         if not await self._obstruct(operation, request):
             return
         if operation in self._lost:
@@ -155,7 +166,7 @@ class RailwayDouble:
             request.lost = True
         await handle(request)
 
-    def _note(self, operation: str) -> None:
+    def note(self, operation: str) -> None:
         with self._seen:
             self.asked[operation] += 1
             self._seen.notify_all()
@@ -172,7 +183,7 @@ class RailwayDouble:
         if refusal := self._refuse(request, operation=asked["query"]):
             await request.answer(200, {"data": None, "errors": [{"message": refusal}]})
             return
-        done = graphql_sync(schema(), asked["query"], self._root(), variable_values=asked.get("variables"))
+        done = graphql_sync(schema(), asked["query"], self._answers.root(), variable_values=asked.get("variables"))
         await request.answer(200, done.formatted)
 
     def _refuse(self, request: Request, *, operation: str = "") -> str | None:
@@ -192,21 +203,26 @@ class RailwayDouble:
         digest = next((word[7:] for word in message.split() if word.startswith("digest=")), None)
         service = request.query["serviceId"]
         plan = self.worker_plan if service == WORKER and self.worker_plan else self.plan
-        record = self._begin(service, message, plan, plan.serves(Served(digest)))
-        self._note("begun")
+        record = self.begin(service, message, plan, plan.serves(Served(digest)))
+        self.note("begun")
         await request.answer(200, {"deploymentId": record.id, "url": "https://railway.com/project", "logsUrl": None})
 
     async def _public(self, request: Request) -> None:
-        self._note("public")
+        self.note("public")
         if not await self._obstruct("public", request):
             return
+        for record in self.records:
+            if record.plan.overtaken == "once asked" and record.status == "SUCCESS":
+                self._overtake(record)
         served, path = self.served, request.path
         if path == "/api/health":
             self._rounds += 1
             well = served.healthy and not (served.flaps and self._rounds % served.flaps == 0)
             status, body = (200, {"status": "pass"}) if well else (503, {"status": "fail"})
         else:
-            status, body = 200, {"digest": served.digest, "status": "pass"}
+            self._versions += 1
+            digest = served.beside if served.beside and self._versions % 2 else served.digest
+            status, body = 200, {"digest": digest, "status": "pass"}
         if served.digest is None:
             status, body = 502, {"message": "Application failed to respond"}
         status = served.paths.get(path, served.status if served.status != 200 else status)
@@ -214,7 +230,7 @@ class RailwayDouble:
 
     # --- Deployments ---
 
-    def _begin(self, service: str, message: str, plan: Plan, serves: Served, reason: str = "deploy") -> Record:
+    def begin(self, service: str, message: str, plan: Plan, serves: Served, reason: str = "deploy") -> Record:
         record = Record(f"deployment-{len(self.records) + 1}", service, message, plan, serves, reason)
         self.records.append(record)
         self._server.spawn(self._live(record))
@@ -228,16 +244,34 @@ class RailwayDouble:
             await asyncio.sleep(TICK)
             if record.cancelled:
                 return
+        if record.plan.overtaken == "at once":
+            self._overtake(record)
         if record.plan.then and record.status == "SUCCESS":
             await asyncio.sleep(record.plan.later)
             self._become(record, record.plan.then)
+
+    def _remove(self, record: Record) -> None:
+        record.status = "REMOVING" if self.removed_after else "REMOVED"
+        if self.removed_after:
+            self._server.spawn(self._remove_later(record))
+
+    async def _remove_later(self, record: Record) -> None:
+        await asyncio.sleep(self.removed_after)
+        record.status = "REMOVED"
+
+    def _overtake(self, record: Record) -> None:
+        """Let somebody else's deployment take the place of this one."""
+        served = Served("sha256:" + "e" * 64)
+        foreign = Record("deployment-foreign", record.service, "fix the colours", Plan(), served)
+        self.records.append(foreign)
+        self._become(foreign, "SUCCESS")
 
     def _become(self, record: Record, status: str) -> None:
         web = record.service == SERVICE
         if status == "SUCCESS":
             for other in self.records:
-                if other.status == "SUCCESS" and other.service == record.service:
-                    other.status = "REMOVED"
+                if other.status in {"SUCCESS", "SLEEPING"} and other.service == record.service and other is not record:
+                    self._remove(other)
             record.served = True
             if web:
                 self.served = record.serves
@@ -245,102 +279,7 @@ class RailwayDouble:
             self.served = Served(None)
         record.status = status
 
-    # --- Fields of the schema ---
-
-    def _root(self) -> dict[str, Any]:
-        return {
-            "projectToken": lambda _info: {**_place(), "id": "token-1", "name": "ci"},
-            "project": self._project,
-            "deployments": self._deployments,
-            "deployment": lambda _info, id: self._find(id).node(),  # noqa: A006 - the schema's word
-            "deploymentEvents": self._events,
-            "deploymentRollback": self._roll_back,
-            "deploymentCancel": self._cancel,
-            "buildLogs": lambda _info, deploymentId, **_: self._lines(deploymentId, "build_logs"),  # noqa: N803 - the schema's word
-            "deploymentLogs": lambda _info, deploymentId, **_: self._lines(deploymentId, "logs"),  # noqa: N803 - the schema's word
-            "serviceInstance": lambda _info, **given: self._settings(given["serviceId"]),
-            "serviceInstanceUpdate": self._update,
-            "variables": lambda _info, **_: self.variables,
-            "httpMetricsGroupedByStatus": lambda _info, **period: self._timeline.by_status(**period),
-            "httpDurationMetrics": lambda _info, **period: self._timeline.durations(**period),
-        }
-
-    def _find(self, deployment_id: str) -> Record:
-        found = next((one for one in self.records if one.id == deployment_id), None)
-        if found is None:
-            raise GraphQLError("Deployment not found")
-        return found
-
-    def _project(self, _info: object, *, id: str) -> dict[str, Any]:  # noqa: A002 - the schema's word
-        if id not in {PROJECT, "shop"}:
-            raise GraphQLError("Project not found")
-        return _place()["project"]
-
-    def _deployments(self, _info: object, **arguments: Any) -> dict[str, Any]:
-        wanted = arguments["input"].get("serviceId")
-        found = [one.node() for one in self.records if wanted in {None, one.service}]
-        return _connection(found[::-1][: arguments.get("first")])
-
-    def _events(self, _info: object, *, id: str, **_: Any) -> dict[str, Any]:  # noqa: A002 - the schema's word
-        record = self._find(id)
-        return _connection(
-            [
-                {
-                    "id": f"event-{number}",
-                    "step": step,
-                    "createdAt": record.created,
-                    "completedAt": record.created,
-                    "payload": {"error": error},
-                }
-                for number, (step, error) in enumerate(record.plan.events)
-            ]
-        )
-
-    def _roll_back(self, _info: object, *, id: str) -> bool:  # noqa: A002 - the schema's word
-        origin = self._find(id)
-        plan = self.rollback_plan
-        self._begin(origin.service, origin.message, plan, plan.serves(origin.serves), "rollback")
-        return True
-
-    def _cancel(self, _info: object, *, id: str) -> bool:  # noqa: A002 - the schema's word
-        record = self._find(id)
-        self.cancelled.append(record.id)
-        record.cancelled = True
-        record.status = "REMOVED"
-        return True
-
-    def _lines(self, deployment_id: str, kind: str) -> list[dict[str, Any]]:
-        record = self._find(deployment_id)
-        lines: tuple[str, ...] = getattr(record.plan, kind)
-        return [
-            {"timestamp": f"2026-01-01T00:00:00.{number:06d}Z", "message": line, "severity": "info"}
-            for number, line in enumerate(lines)
-        ]
-
-    def _settings(self, service: str) -> dict[str, Any]:
-        own = {"serviceId": service, "environmentId": ENVIRONMENT}
-        return {"restartPolicyType": "ON_FAILURE", "restartPolicyMaxRetries": 10, **self.instance, **own}
-
-    def _update(self, _info: object, **given: Any) -> bool:
-        self.updates.append(given["input"])
-        self.instance |= given["input"]
-        return True
-
 
 async def _unknown_place(request: Request) -> None:
     await request.body()
     await request.answer(404, {"message": "Project or environment not found"})
-
-
-def _place() -> dict[str, Any]:
-    environment = {"id": ENVIRONMENT, "name": "staging", "projectId": PROJECT}
-    services = [{"id": SERVICE, "name": "shop", "projectId": PROJECT}]
-    services.append({"id": WORKER, "name": "shop-worker", "projectId": PROJECT})
-    project = {"id": PROJECT, "name": "shop", "services": _connection(services)}
-    project["environments"] = _connection([environment])
-    return {"projectId": PROJECT, "environmentId": ENVIRONMENT, "project": project, "environment": environment}
-
-
-def _connection(nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    page = {"hasNextPage": False, "hasPreviousPage": False}
-    return {"edges": [{"cursor": node["id"], "node": node} for node in nodes], "pageInfo": page}

@@ -20,6 +20,7 @@ class Served:
     """What the public URL answers: a digest, whether it is well, and the share of its requests that fail.
 
     `status` is what every path answers, `paths` those of single ones; `flaps` fails every so many rounds.
+    `beside` is a digest that every second question for the version is answered with.
     """
 
     digest: str | None
@@ -27,6 +28,7 @@ class Served:
     status: int = 200
     paths: Mapping[str, int] = field(default_factory=dict)
     flaps: int = 0
+    beside: str | None = None
     errors: float = 0.0
     p95: float = 20.0
 
@@ -35,7 +37,8 @@ class Served:
 class Plan:
     """What becomes of the next deployment: its statuses, what it serves at SUCCESS, and what becomes of it later.
 
-    `then` follows `later` seconds after SUCCESS. `hold` is a status that it stays at until `RailwayDouble.go_on`.
+    `then` follows `later` seconds after SUCCESS. `overtaken` says when somebody else's deployment takes its place: "at
+    once", or "once asked" over its public URL. `hold` is a status that it stays at until `RailwayDouble.go_on`.
     `events` are pairs of a step and its error, `logs` what it prints.
     """
 
@@ -43,6 +46,7 @@ class Plan:
     serves: Callable[[Served], Served] = lambda served: served
     hold: str = ""
     then: str = ""
+    overtaken: str = ""
     later: float = 0.0
     events: tuple[tuple[str, str | None], ...] = ()
     build_logs: tuple[str, ...] = ()

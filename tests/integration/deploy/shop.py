@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,12 @@ deploy = { timeout = 5.0, confirmations = 3, smoke = ["/api/smoke"], required-va
 [tool.fairlead.environments.staging]
 platform = "railway"
 branch = "main"
+services = { web = "shop" }
+
+[tool.fairlead.environments.production]
+platform = "railway"
+promote-from = "staging"
+railway-environment = "staging"
 services = { web = "shop" }
 """
 FILES = {
@@ -64,6 +71,7 @@ class Shop:
     environ: dict[str, str]
     capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
+    head: str
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *arguments: str, **environ: str) -> Ended:
@@ -72,6 +80,7 @@ class Shop:
             patch.chdir(self.root)
             for name, value in (self.environ | environ).items():
                 patch.setenv(name, value)
+            patch.setattr(tempfile, "tempdir", self.environ.get("TMPDIR"))
             # What earlier tests of this process called secret is masked no longer.
             patch.setattr(_output.redact, "_secrets", set())
             self.capture.readouterr()

@@ -3,16 +3,16 @@
 import json
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from fairlead.history import History
 from tests.integration.deploy.railway_double import OLD
-from tests.integration.deploy.rows import STAGING, always, plans, serves
-from tests.integration.deploy.script import Plan
-from tests.integration.deploy.shop import Ended, Shop, tell
+from tests.integration.deploy.rows import STAGING, WATCH, always, plans, serves
+from tests.integration.deploy.script import WORKER, Plan
+from tests.integration.deploy.shop import PATIENCE, Ended, Shop, tell
 from tests.integration.deploy.sockets import refuse
 
 Note = Callable[[str, object], None]
@@ -124,23 +124,80 @@ def test_clock_set_back_moves_no_deadline(
     assert all(seconds >= 0 for seconds in event.steps.values())
 
 
+# --- Whoever watches ---
+
+
+@pytest.mark.parametrize(("statuses", "code", "serving"), [((), 0, "new"), (("BUILDING", "FAILED"), 13, "earlier")])
+def test_deploy_goes_on_when_nobody_reads_its_output(
+    statuses: tuple[str, ...], code: int, serving: str, shop: Shop, record_property: Note
+) -> None:
+    plans(*statuses, build_logs=("one line", "and another"))(shop.double)
+    held = shop.double.hold("deployment")
+    process = shop.start()
+    held.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    held.release()
+    ended = Ended(process.wait(PATIENCE), "")
+    fault = f"whoever reads its output goes away, the deploy ends {'well' if code == 0 else 'badly'}"
+    check(record_property, fault, shop, ended, code, serving=serving)
+    assert [event.verdict for event in History(shop.state).load()] == ["failed" if code else "healthy"]
+
+
+def test_platform_cannot_write_on_the_terminal_as_it_likes(shop: Shop) -> None:
+    shop.double.plan = Plan(
+        build_logs=("\x1b[2J\x1b]0;owned\x07 \x9b31m done\r",), statuses=("FAILED",), diagnosis="\x1b[2J"
+    )
+    said = shop.run().said
+    assert "done" in said
+    assert [letter for letter in said if not letter.isprintable() and letter != "\n"] == []
+
+
 # --- Verdicts that were never given ---
 
 
+_SMOKE = Plan(serves=serves(paths={"/api/smoke": 500}))
+_ERRORS = Plan(serves=serves(errors=0.05))
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A bad release whose deploy is killed before it can see that: where, and how the next deploy sees it."""
+
+    name: str
+    plan: Plan
+    says: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    held: str = "public"
+
+
+_UNJUDGED = (
+    Unjudged("killed while it verified, its smoke test fails", _SMOKE, "smoke"),
+    Unjudged("the same, with a worker to come", _SMOKE, "smoke", {f"{STAGING}SERVICES": "web=shop,worker=shop-worker"}),
+    Unjudged("killed while it was watched, 5 % errors", _ERRORS, "worse", WATCH, "traffic"),
+)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in _UNJUDGED])
 @pytest.mark.usefixtures("impatient")
-def test_release_whose_verification_was_broken_off_is_not_taken_for_verified(shop: Shop, record_property: Note) -> None:
+def test_release_whose_verification_was_broken_off_is_not_taken_for_verified(
+    case: Unjudged, shop: Shop, record_property: Note
+) -> None:
     double = shop.double
-    double.plan = Plan(serves=serves(paths={"/api/smoke": 500}))
-    held = double.hold("public", when=lambda: double.served.digest != OLD)
-    process = shop.start()
+    double.serve_release(4, OLD, service=WORKER)
+    double.plan = case.plan
+    held = double.hold(case.held, when=lambda: double.served.digest != OLD)
+    process = shop.start(**case.environ)
     held.wait()
     process.kill()
     shop.finish(process)
     double.mend()
-    double.plan = Plan(serves=serves(paths={"/api/smoke": 500}))
-    ended = shop.run()
-    fault = "killed while it verified, its smoke test fails: the next deploy"
-    check(record_property, fault, shop, ended, 13, 14, serving=shop.seen(), says="smoke")
+    double.plan = case.plan
+    ended = shop.run(**case.environ)
+    seen = shop.seen()
+    check(record_property, f"{case.name}: the next deploy", shop, ended, 13, 14, serving=seen, says=case.says)
+    assert (ended.code == 13) == (seen == "earlier"), "13 is said only where the release before serves"
     assert History(shop.state).load()[-1].verdict in {"failed", "unsafe"}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.integration.deploy.railway_double import OLD, RailwayDouble
-from tests.integration.deploy.rows import STRANGE, WATCH, serves
+from tests.integration.deploy.rows import ROLLBACK, STRANGE, WATCH, serves
 from tests.integration.deploy.script import Plan
 from tests.integration.deploy.shop import Ended, Shop, tell
 
@@ -69,6 +69,11 @@ def _verify(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], Non
     return double.hold("public", when=lambda: double.served.digest != OLD).wait, _nothing
 
 
+def _going_back(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+    double.plan, double.rollback_plan = _WRONG, Plan(hold="DEPLOYING")
+    return lambda: double.wait_for("rolling back"), _nothing
+
+
 _BEGUN = r"(?s)was broken off.*deployment-\d"
 _WRONG = Plan(serves=serves(digest=STRANGE))
 STEPS = (
@@ -78,7 +83,8 @@ STEPS = (
     Step("while the deployment is followed", _follow, says=_BEGUN, sends=False),
     Step("while the release is verified", _verify, serves="new", says=_BEGUN, sends=False),
     Step("while the release is watched", _hold("traffic"), serves="new", says=_BEGUN, sends=False, environ=WATCH),
-    Step("while it is rolled back", _hold("deploymentRollback", _WRONG), serves="something else", says=_BEGUN),
+    Step("before it is rolled back", _hold("deploymentRollback", _WRONG), serves="something else", says=_BEGUN),
+    Step("while it is rolled back", _going_back, serves="something else", says=_BEGUN),
 )
 
 
@@ -113,3 +119,37 @@ def test_next_deploy_recovers_from_one_that_was_broken_off(
     assert re.search(step.says, following.said), following.said
     assert (len(double.received) > sent) == step.sends, following.said
     assert "Traceback" not in broken.said + following.said
+
+
+@pytest.mark.parametrize(
+    ("act", "codes", "serving"),
+    # By then the release serves that it was to go back to, and may be none that can be gone back to.
+    [((), (0,), "new"), (ROLLBACK, (0, 17), "release 3")],
+    ids=["deploy", "rollback"],
+)
+@pytest.mark.usefixtures("impatient")
+def test_next_act_recovers_from_a_rollback_that_was_killed(
+    act: tuple[str, ...],
+    codes: tuple[int, ...],
+    serving: str,
+    shop: Shop,
+    record_property: Callable[[str, object], None],
+) -> None:
+    double = shop.double
+    double.rollback_plan = Plan(hold="DEPLOYING")
+    process = shop.start(*ROLLBACK)
+    double.wait_for("deployment", count=2)
+    process.kill()
+    shop.finish(process)
+    seen = shop.seen()
+    double.mend()
+    timer = threading.Timer(_GOES_ON_FOR, double.go_on)
+    timer.start()
+    following = shop.run(*act)
+    timer.join()
+    told = f"{seen}; next {following.code}, {shop.seen()}"
+    name = f"SIGKILL while it is rolled back on purpose, then a {'rollback' if act else 'deploy'}"
+    tell(record_property, name, Ended(-9, ""), told, expected=f"-9, earlier; next {codes[-1]}, {serving}")
+    assert (seen, shop.seen()) == ("earlier", serving), following.said
+    assert following.code in codes, following.said
+    assert re.search("was broken off", following.said), following.said

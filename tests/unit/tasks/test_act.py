@@ -163,6 +163,13 @@ def test_a_positional_that_was_left_out_has_its_default() -> None:
     assert seen == ["the last", "3"]
 
 
+def test_a_number_that_is_none_is_told_by_invoke() -> None:
+    with pytest.raises(ParseError, match="--lock-wait takes a number, not 'soon'"):
+        Parser(contexts=namespace.to_contexts()).parse_argv(["migrate", "--lock-wait", "soon"])
+    (parsed,) = Parser(contexts=namespace.to_contexts()).parse_argv(["migrate", "--lock-wait", "1.5"])
+    assert parsed.args["lock-wait"].value == 1.5
+
+
 def test_a_positional_that_must_be_given_is_asked_for_by_invoke() -> None:
     with pytest.raises(ParseError, match="required positional"):
         Parser(contexts=namespace.to_contexts()).parse_argv(["approve"])

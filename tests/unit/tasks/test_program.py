@@ -89,7 +89,7 @@ def test_a_migration_starts_with_nothing_but_the_driver(tmp_path: Path) -> None:
     (tmp_path / "sql").mkdir()
     code = (
         "import atexit, runpy, sys; sys.argv = ['fairlead', 'migrate'];"
-        " atexit.register(lambda: print(sorted({name.partition('.')[0] for name in sys.modules})));"
+        " atexit.register(lambda: print(sorted({n.partition('.')[0] for n, m in sys.modules.items() if m})));"
         " runpy.run_module('fairlead', run_name='__main__')"
     )
     done = subprocess.run(
