@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from fairlead._http import make_client
+from fairlead._http import is_loopback, make_client
 from fairlead._output import redact
 from fairlead.exceptions import (
     AuthenticationError,
@@ -38,7 +38,7 @@ from fairlead.railway.models import (
     Upload,
     read_traffic,
 )
-from fairlead.railway.refusals import LOOPBACK, Refusals
+from fairlead.railway.refusals import Refusals
 
 _LAST_PORT: Final = 65535
 _CHUNK: Final = 64 * 1024
@@ -295,7 +295,7 @@ def _check_url(url: str) -> None:
         parts = httpx.URL("")
     if not parts.host or parts.scheme not in ("http", "https") or (parts.port or 0) > _LAST_PORT:
         raise ConfigurationError(f"{url!r} is not the address of a platform", hint=f"it looks like {RAILWAY_URL}")
-    if parts.scheme == "http" and parts.host not in LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(parts.host):
         raise ConfigurationError(f"{url} would carry the token unencrypted", hint="use an https:// address")
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
+from fairlead._http import is_loopback
 from fairlead._output import printable, redact
 from fairlead.exceptions import AuthenticationError, RateLimitError, ResponseError
 from fairlead.railway.exchange import Answer
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LONGEST_TEXT: Final = 300
 
 
@@ -72,7 +72,7 @@ class Refusals:
     def _status_hint(self, status: int) -> str:
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return f"check that {self._url} is the platform's address"
-        if self._host in LOOPBACK:
+        if is_loopback(self._host):
             return "`invoke platform.logs` shows what the local platform says"
         return "try again in a minute; https://status.railway.com tells of known troubles"
 

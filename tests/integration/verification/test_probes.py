@@ -7,18 +7,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from fairlead._http import make_client
 from fairlead.verification import Answer, Probe, Report, Verdict, ask, wait_for_release
+from tests.integration.verification import hostile
+from tests.integration.verification.hostile import GENEROUS
 
 HEALTH, VERSION = Probe("health", "/api/health"), Probe("version", "/api/v1/version")
 RIGHT, WRONG = "sha256:right", "sha256:wrong"
-#: Far beyond what any of these takes on a busy machine, and far below what an unbounded wait would.
-GENEROUS = 15.0
 
 Reply = Callable[[socket.socket, str], None]
 
@@ -26,47 +26,8 @@ Reply = Callable[[socket.socket, str], None]
 @contextmanager
 def serving(reply: Reply) -> Iterator[str]:
     """Serve on a free port of loopback; `reply` is given each connection and the path that was asked for."""
-    stack = ExitStack()
-    with stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        stop = threading.Event()
-        threads: list[threading.Thread] = []
-
-        def answer(connection: socket.socket) -> None:
-            with connection:
-                connection.settimeout(GENEROUS)
-                try:
-                    request = b""
-                    while b"\r\n\r\n" not in request:
-                        received = connection.recv(65536)
-                        if not received:
-                            return
-                        request += received
-                    reply(connection, request.split(b" ")[1].decode())
-                except OSError:
-                    return  # the client has gone, as it should where the test makes it impatient
-
-        def accept() -> None:
-            while not stop.is_set():
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threads.append(threading.Thread(target=answer, args=(connection,)))
-                threads[-1].start()
-
-        acceptor = threading.Thread(target=accept)
-        acceptor.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            stop.set()
-            listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join(GENEROUS)
-            for thread in threads:
-                thread.join(GENEROUS)
-            assert not acceptor.is_alive()
-            assert not [thread for thread in threads if thread.is_alive()]
+    with hostile.serving(lambda connection: reply(connection, hostile.read_request(connection))) as url:
+        yield url
 
 
 def response(status: int, body: bytes, *headers: str) -> bytes:
