@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from fairlead import approval
+from fairlead.deploy import watch
 from tests.integration.deploy.railway_double import TOKEN, RailwayDouble
 from tests.integration.tasks.test_acts import Act, break_app, remove_platform, run_act
 
@@ -192,15 +193,19 @@ def test_a_release_that_nobody_asks_anything_is_neither_good_nor_bad(act: Act, s
     assert (refused.returncode, "the last verdict on local is inconclusive" in refused.stderr) == (17, True)
 
 
-def test_a_canary_takes_over_when_it_is_good_and_is_withdrawn_when_it_is_not(act: Act, shop: Path) -> None:
+def test_a_canary_takes_over_when_it_is_good_and_is_withdrawn_when_it_is_not(
+    act: Act, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A slow machine answers little: longer windows hold enough to judge by all the same.
+    monkeypatch.setattr(watch, "_LOCAL_STEPS", (2, 2))
     _, url = deploy(act)
     write_app(shop, label="two")
     with load(url):
-        good = act("deploy", "--quiet", "--canary", "50", "--watch", "12", "--json")
+        good = act("deploy", "--quiet", "--canary", "70", "--watch", "16", "--json")
         assert good.returncode == 0, good.stderr
         second = json.loads(good.stdout)["release"]["digest"]
         write_app(shop, bad=4)
-        failed = act("deploy", "--quiet", "--canary", "50", "--watch", "60")
+        failed = act("deploy", "--quiet", "--canary", "70", "--watch", "60")
     assert failed.returncode == 13, failed.stderr
     assert "the new release is worse than the one before" in failed.stderr
     assert {served(url) for _ in range(10)} == {second}
