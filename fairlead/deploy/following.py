@@ -24,10 +24,9 @@ def follow(config: Config, target: Target, deployment_id: str, reporter: Reporte
     client = target.client
     tails = [_Tail(deployment_id, fetch, reporter) for fetch in (client.fetch_build_logs, client.fetch_deployment_logs)]
     steps = _Steps(target, deployment_id, reporter)
-    heard = time.monotonic()
+    silence = _Silence()
 
     def ended(remaining: float) -> Deployment | None:
-        nonlocal heard
         for show in (steps.show, *(tail.show for tail in tails)):
             # What is told on the way is worth seeing, and no reason to give up the deploy.
             with contextlib.suppress(PlatformError):
@@ -37,10 +36,10 @@ def follow(config: Config, target: Target, deployment_id: str, reporter: Reporte
         except AuthenticationError:
             raise
         except PlatformError:
-            if remaining <= 0 or time.monotonic() - heard > _SILENT_FOR:
+            if remaining <= 0 or silence.is_too_long():
                 raise
             return None
-        heard = time.monotonic()
+        silence.end()
         return deployment if deployment.status.is_terminal or deployment.status.needs_approval else None
 
     deployment = wait_until(
@@ -111,6 +110,24 @@ def look(
         patience=REPLACED_IN if digest else 0.0,
         headers=headers or {},
     )
+
+
+class _Silence:
+    """How long the platform has not answered, from the first question on that it left open."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def is_too_long(self) -> bool:
+        """Note one more question that was left open; tell whether that has gone on for too long."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since > _SILENT_FOR
+
+    def end(self) -> None:
+        """Note that the platform has answered."""
+        self._since = None
 
 
 class _Tail:
