@@ -6,6 +6,7 @@
 Medians of ten rounds by default. The commands take turns within each round, so that a busy machine slows all alike.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -52,4 +53,6 @@ def run(command: list[str], folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", nargs="?", type=int, default=10, help="how often each is measured (10)")
+    sys.exit(main(parser.parse_args().runs))

@@ -7,6 +7,7 @@ Ten runs by default. Each hostile service is a process of its own; the one that 
 that is started anew each time and tells when it is ready. Every figure has a bound, past which 1 is returned.
 """
 
+import argparse
 import asyncio
 import contextlib
 import functools
@@ -179,7 +180,10 @@ def confirm(ask: Callable[..., bool], listens: float, ready: float) -> float:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", nargs="?", type=int, default=10, help="how often each is measured (10)")
+    WANTED = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         Path(scratch, "pyproject.toml").write_text('[tool.fairlead]\nname = "tiny"\n', "utf-8")
         CONFIGURATION = config.load(Path(scratch), environ={})
-        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10))
+        sys.exit(main(WANTED.runs))
