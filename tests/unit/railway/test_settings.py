@@ -31,10 +31,8 @@ from fairlead.railway.settings import (
 )
 
 ROOT = Path(__file__).parents[3]
-OFFICIAL = Path(
-    os.environ.get("FAIRLEAD_RAILWAY_CONFIG_SCHEMA")
-    or ROOT.parent / "shared" / "railway" / "railway-config.legacy.schema.json"
-)
+#: Railway's schema of the file, as it was published last.
+OFFICIAL = Path(__file__).with_name("railway-config.schema.json")
 #: What Railway came to read of the file after that schema was written, and says so in its reference.
 ADDED_SINCE = {
     "preDeployCommand": list,
@@ -286,20 +284,12 @@ def find_file_faults(document: dict[str, Any], schema: Mapping[str, Any]) -> lis
     return faults + find_faults({**asked, "deploy": rest}, schema)
 
 
-needs_official = pytest.mark.skipif(
-    not OFFICIAL.is_file(),
-    reason=f"Railway's schema of the file is not at {OFFICIAL}; FAIRLEAD_RAILWAY_CONFIG_SCHEMA may say where it is",
-)
-
-
-@needs_official
 @pytest.mark.parametrize("text", [FULL, BARE])
 def test_file_is_valid_by_the_official_schema(load: Load, text: str) -> None:
     document = json.loads(render_json(load(text)))
     assert find_file_faults(document, json.loads(OFFICIAL.read_text("utf-8"))) == []
 
 
-@needs_official
 @pytest.mark.parametrize(
     ("section", "change"),
     [
