@@ -318,7 +318,8 @@ def _show_outcome(environment: "EnvironmentConfig", outcome: "Outcome", *, json:
         _output.result_json({**dataclasses.asdict(outcome), "environment": environment.name})
         return
     if not outcome.changed:
-        _output.result(f"nothing changed: release {release.number} already serves {release.digest} at {outcome.url}")
+        said = f"release {release.number} already serves {release.digest} at {outcome.url}"
+        _output.result(f"nothing changed: {said}{', and was verified now' if outcome.verified else ''}")
         return
     steps = "  ".join(f"{name} {_output.duration(seconds)}" for name, seconds in outcome.steps.items())
     _output.result(f"release {release.number} serves at {outcome.url}")
