@@ -164,26 +164,30 @@ def _wait_while_removing(target: Target, to: Deployment) -> Deployment:
     return wait_until(settled, timeout=_REMOVED_IN, longest_interval=2.0, what=what)
 
 
-def wait_for_left_behind(config: Config, target: Target, lock: Lock, clock: Clock) -> None:
-    """Let the deployments that a killed deploy began come to their end, before anything else is done."""
-    known = [one for service in target.services for one in target.deployments(service)]
-    for one in known:
-        if one.status.is_in_flight and lock.began(one.id, one.message):
-            with clock.step("wait") as detail:
-                began = time.monotonic()
-                try:
-                    ended = follow(config, target, one.id, clock.reporter)
-                    how = str(ended.status)
-                except DeployError as error:
-                    how = error.message
-                detail.append(f"deployment {one.id}: {how} after {time.monotonic() - began:.1f} s")
+def take_up(config: Config, target: Target, lock: Lock, clock: Clock) -> tuple[str, ...]:
+    """Bring what a killed act left to its end, before anything else is done; return what is told of it.
 
-
-def withdraw_canary(target: Target, clock: Clock) -> None:
-    """Withdraw the canary that a killed deploy left beside the release that serves."""
+    Its deployments in flight are waited for, and its canary is withdrawn.
+    """
+    left = lock.describe_left()
+    if left is not None:
+        clock.reporter.note(left)
+    for service in target.services:
+        for one in target.deployments(service):
+            if one.status.is_in_flight and lock.began(one.id, one.message):
+                _wait_for(config, target, one, clock)
     for one in target.deployments():
         if one.status.is_success and one.meta.get("canary") is not None:
             clock.reporter.note(f"withdrawing the canary that an earlier deploy left: deployment {one.id}")
-            target.client.settle_canary(
-                one.id, take_over=False, project_id=target.project_id, environment_id=target.environment_id
-            )
+            target.settle_canary(one.id, take_over=False)
+    return () if left is None else (left,)
+
+
+def _wait_for(config: Config, target: Target, deployment: Deployment, clock: Clock) -> None:
+    with clock.step("wait") as detail:
+        began = time.monotonic()
+        try:
+            how = str(follow(config, target, deployment.id, clock.reporter).status)
+        except DeployError as error:
+            how = error.message
+        detail.append(f"deployment {deployment.id}: {how} after {time.monotonic() - began:.1f} s")

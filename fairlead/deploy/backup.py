@@ -18,24 +18,14 @@ class Backup:
     migration: str
 
 
-@dataclass(slots=True)
-class Keeper:
-    """Makes the backup that a deploy asks for, if it asks for one, and remembers it."""
-
-    back_up: Callable[[], Backup] | None
-    made: Backup | None = None
-
-    def keep(self) -> Backup | None:
-        """Make the backup; raise `PreflightError`, with what the failed program said, where that cannot be done."""
-        if self.back_up is None:
-            return None
-        try:
-            self.made = self.back_up()
-        except Error as error:
-            said = [line for line in getattr(error, "output", "").splitlines() if line.strip()]
-            raise PreflightError(
-                f"no backup could be made, and nothing was sent: {error.message}",
-                problems=(*getattr(error, "problems", ()), *said[-_LINES:]),
-                hint=error.hint,
-            ) from error
-        return self.made
+def make_backup(back_up: Callable[[], Backup]) -> Backup:
+    """Make the backup; raise `PreflightError`, with what the failed program said, where that cannot be done."""
+    try:
+        return back_up()
+    except Error as error:
+        said = [line for line in getattr(error, "output", "").splitlines() if line.strip()]
+        raise PreflightError(
+            f"no backup could be made, and nothing was sent: {error.message}",
+            problems=(*getattr(error, "problems", ()), *said[-_LINES:]),
+            hint=error.hint,
+        ) from error

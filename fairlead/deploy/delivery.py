@@ -29,7 +29,7 @@ def deliver(
     """Upload a parcel to a service and return what that changes; raise `PlatformError` where nothing was begun."""
     serving, known = standing.serving(service), standing.known[service.kind]
     before = next((one for one in known if serving is not None and one.id == serving.deployment_id), None)
-    with clock.step("upload" if service == target.web else f"upload {service.kind}") as detail:
+    with clock.step(service.step("upload")) as detail:
         try:
             deployment_id = target.client.upload(
                 parcel.archive,

@@ -9,6 +9,7 @@ from fairlead.config import Config
 from fairlead.deploy.reporting import Reporter
 from fairlead.deploy.target import Target
 from fairlead.exceptions import AuthenticationError, DeployError, PlatformError
+from fairlead.localplatform.forwarding import DEPLOYMENT_HEADER
 from fairlead.railway import Deployment, LogLine
 from fairlead.verification import Probe, Report, Verdict, wait_for_release
 
@@ -65,14 +66,13 @@ def confirm(config: Config, target: Target, digest: str, *, deployment_id: str |
 
     With `deployment_id` that very release is asked, whatever share of the requests it gets.
     """
-    headers = {"x-fairlead-deployment": deployment_id} if deployment_id else {}
     report = look(
         config,
         target,
         digest=digest,
         confirmations=config.deploy.confirmations,
         timeout=CONFIRMED_IN,
-        headers=headers,
+        deployment_id=deployment_id,
     )
     if report.verdict is not Verdict.HEALTHY:
         raise DeployError(f"the platform says SUCCESS, but {target.public_url} does not confirm it: {report.reason}")
@@ -85,7 +85,7 @@ def confirm(config: Config, target: Target, digest: str, *, deployment_id: str |
         confirmations=1,
         timeout=CONFIRMED_IN,
         patience=0.0,
-        headers=headers,
+        headers=_name(deployment_id),
     )
     if smoke.verdict is not Verdict.HEALTHY:
         raise DeployError(f"{target.public_url} serves the new release, and its smoke test fails: {smoke.reason}")
@@ -98,9 +98,12 @@ def look(
     digest: str | None = None,
     confirmations: int,
     timeout: float,
-    headers: dict[str, str] | None = None,
+    deployment_id: str | None = None,
 ) -> Report:
-    """Ask the public URL for its health and version until both are right, or `timeout` seconds are over."""
+    """Ask the public URL for its health and version until both are right, or `timeout` seconds are over.
+
+    With `deployment_id` that very release is asked, as the local platform lets it be.
+    """
     return wait_for_release(
         target.public_url,
         (Probe("health", config.health_path), Probe("version", config.version_path)),
@@ -108,8 +111,12 @@ def look(
         confirmations=confirmations,
         timeout=timeout,
         patience=REPLACED_IN if digest else 0.0,
-        headers=headers or {},
+        headers=_name(deployment_id),
     )
+
+
+def _name(deployment_id: str | None) -> dict[str, str]:
+    return {DEPLOYMENT_HEADER.decode(): deployment_id} if deployment_id else {}
 
 
 class _Silence:

@@ -39,6 +39,17 @@ class Lock:
         ids, sent = self.left.get("deployments"), self.left.get("sending")
         return (isinstance(ids, list) and deployment_id in ids) or (bool(sent) and message == sent)
 
+    def describe_left(self) -> str | None:
+        """Say what an owner left half done who was killed; None when none was."""
+        if not self.left:
+            return None
+        begun = ", ".join(map(str, self.left.get("deployments", ())))
+        if begun:
+            what = f" It had begun deployment {begun}."
+        else:
+            what = " It was sending its bundle." if self.left.get("sending") else " It had sent nothing yet."
+        return f"{_describe(self.left)} was broken off.{what}"
+
 
 @contextlib.contextmanager
 def hold_lock(config: Config, environment: EnvironmentConfig, *, reason: str) -> Iterator[Lock]:
@@ -80,7 +91,7 @@ def hold_lock(config: Config, environment: EnvironmentConfig, *, reason: str) ->
         os.close(handle)
 
 
-def describe(owner: Mapping[str, Any]) -> str:
+def _describe(owner: Mapping[str, Any]) -> str:
     """Say in a few words who holds or held a lock, why and since when."""
     if not owner:
         return "another process"
@@ -90,7 +101,7 @@ def describe(owner: Mapping[str, Any]) -> str:
 
 def _locked_by(environment: EnvironmentConfig, owner: Mapping[str, Any]) -> LockedError:
     hint = "wait for it to end, then run this again"
-    return LockedError(f"{environment.name} is locked by {describe(owner)}", hint=hint)
+    return LockedError(f"{environment.name} is locked by {_describe(owner)}", hint=hint)
 
 
 def _read(handle: int) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fairlead import _locks, build, bundle, migrations
 from fairlead.bundle import Bundle
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.deploy.lock import Lock, describe
+from fairlead.deploy.lock import Lock
 from fairlead.deploy.releases import Release, find_serving, read_release
 from fairlead.deploy.target import Target, TargetService, name_missing_access
 from fairlead.exceptions import Error, LockedError, MigrationError, PlatformError, PreflightError
@@ -77,8 +77,7 @@ def inspect(
 
     Raises `LockedError` where it is deploying already, unless that is what the killed owner of the lock began.
     """
-    known = {service.kind: target.deployments(service) for service in target.services}
-    refuse_in_flight(environment, known, lock)
+    known = fetch_known(environment, target, lock)
     problems = [problem for service in target.services for problem in _name_missing_variables(config, target, service)]
     serving = find_serving(known[target.web.kind])
     if lint is not None:
@@ -93,8 +92,12 @@ def inspect(
     return Standing(known, tuple(problems), differences)
 
 
-def refuse_in_flight(environment: EnvironmentConfig, known: dict[str, tuple[Deployment, ...]], lock: Lock) -> None:
-    """Raise `LockedError` where the platform has a deployment in flight that is not the lock's killed owner's."""
+def fetch_known(environment: EnvironmentConfig, target: Target, lock: Lock) -> dict[str, tuple[Deployment, ...]]:
+    """Fetch the deployments of each kind of service, newest first.
+
+    Raises `LockedError` where one is in flight that is not the lock's killed owner's.
+    """
+    known = {service.kind: target.deployments(service) for service in target.services}
     for deployments in known.values():
         for one in deployments:
             if one.status.is_in_flight and not lock.began(one.id, one.message):
@@ -105,18 +108,7 @@ def refuse_in_flight(environment: EnvironmentConfig, known: dict[str, tuple[Depl
                     f"the platform is deploying to {environment.name} already: {what}",
                     hint="wait for it to end, or end it there, then run this again",
                 )
-
-
-def describe_left(lock: Lock) -> str | None:
-    """Say what the lock's killed owner left half done; None when no owner was killed."""
-    if not lock.left:
-        return None
-    begun = ", ".join(map(str, lock.left.get("deployments", ())))
-    if begun:
-        what = f" It had begun deployment {begun}."
-    else:
-        what = " It was sending its bundle." if lock.left.get("sending") else " It had sent nothing yet."
-    return f"{describe(lock.left)} was broken off.{what}"
+    return known
 
 
 def _compare_settings(config: Config, target: Target, service: TargetService) -> tuple[Difference, ...]:

@@ -6,13 +6,13 @@ from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.following import look
 from fairlead.deploy.parcel import Parcel, open_parcel
 from fairlead.deploy.preflight import name_missing_database
-from fairlead.deploy.record import GOOD, JUDGING, Record
+from fairlead.deploy.record import GOOD, Record, read_verdicts
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome
 from fairlead.deploy.sending import Opener, send
 from fairlead.deploy.target import Target, name_missing_access
 from fairlead.exceptions import PreflightError
-from fairlead.history import Event, History
+from fairlead.history import History
 from fairlead.verification import Verdict
 
 
@@ -64,7 +64,7 @@ def promote(
 
 def find_verified(config: Config, source: EnvironmentConfig) -> str:
     """Return the digest that the environment's last verdict found healthy; raise `PreflightError` where it did not."""
-    last = _last_verdict(config, source)
+    last = next(read_verdicts(config, source), None)
     if last is None:
         raise PreflightError(
             f"no deploy to {source.name} is on record here, so nothing vouches for what serves there",
@@ -76,12 +76,6 @@ def find_verified(config: Config, source: EnvironmentConfig) -> str:
             hint=f"mend it and deploy to {source.name} again",
         )
     return last.digest
-
-
-def _last_verdict(config: Config, source: EnvironmentConfig) -> Event | None:
-    events = History(config.state_dir).load()
-    found = (one for one in reversed(events) if one.environment == source.name and one.name in JUDGING)
-    return next(found, None)
 
 
 def _check_bytes(config: Config, source: EnvironmentConfig, parcel: Parcel) -> None:

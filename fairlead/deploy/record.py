@@ -1,5 +1,6 @@
 """What an act that changes an environment leaves in the history."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from fairlead import build
@@ -13,7 +14,7 @@ from fairlead.exceptions import Error, InconclusiveError, UnsafeDeployError
 from fairlead.history import Event, History
 
 #: The acts whose verdict says whether an environment's release is good.
-JUDGING = frozenset({"deploy", "promote", "rollback"})
+_JUDGING = frozenset({"deploy", "promote", "rollback"})
 #: The verdicts of a deploy after which its release is known to have been good.
 GOOD = ("healthy", "unchanged")
 
@@ -65,12 +66,9 @@ class Record:
     def was_good(self, digest: str) -> bool:
         """Tell whether the last verdict on record here of a digest in this environment is a good one."""
         try:
-            events = History(self.config.state_dir).load()
+            last = next((one for one in read_verdicts(self.config, self.environment) if one.digest == digest), None)
         except Error:
             return False
-        place = self.environment.name
-        found = (one for one in reversed(events) if one.environment == place and one.digest == digest)
-        last = next((one for one in found if one.name in JUDGING), None)
         return last is not None and last.verdict in GOOD
 
     def write_failure(self, error: BaseException, clock: Clock) -> None:
@@ -84,9 +82,13 @@ class Record:
         self.write(verdict, clock, detail=str(error))
 
 
+def read_verdicts(config: Config, environment: EnvironmentConfig) -> Iterator[Event]:
+    """Give what is on record here of the acts that judged an environment's release, newest first."""
+    events = History(config.state_dir).load()
+    return (one for one in reversed(events) if one.environment == environment.name and one.name in _JUDGING)
+
+
 def find_recorded_digest(config: Config, environment: EnvironmentConfig) -> str | None:
     """Return the digest that the record here says an environment serves; None where it does not say so for sure."""
-    events = History(config.state_dir).load()
-    found = (one for one in reversed(events) if one.environment == environment.name and one.name in JUDGING)
-    last = next((one for one in found if one.verdict in {*GOOD, "inconclusive"}), None)
+    last = next((one for one in read_verdicts(config, environment) if one.verdict in {*GOOD, "inconclusive"}), None)
     return last.digest if last is not None and last.verdict in GOOD else None

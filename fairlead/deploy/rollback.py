@@ -5,18 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.deploy.aftermath import roll_back_to, wait_for_left_behind, withdraw_canary
+from fairlead.deploy.aftermath import roll_back_to, take_up
 from fairlead.deploy.following import confirm, look
 from fairlead.deploy.lock import Lock, hold_lock
-from fairlead.deploy.preflight import describe_left, refuse_in_flight
-from fairlead.deploy.record import GOOD, JUDGING, Record
+from fairlead.deploy.preflight import fetch_known
+from fairlead.deploy.record import GOOD, Record, read_verdicts
 from fairlead.deploy.releases import Release, find_serving, read_releases
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Outcome
 from fairlead.deploy.sending import Opener
 from fairlead.deploy.target import Target
 from fairlead.exceptions import DeployError, Error, PlatformError, PreflightError, UnsafeDeployError
-from fairlead.history import History
 from fairlead.railway import Deployment
 from fairlead.verification import Verdict
 
@@ -99,13 +98,8 @@ def roll_back(
     record = Record(config, environment, "rollback")
     with hold_lock(config, environment, reason="rollback") as lock, open_target() as target:
         with clock.step("platform") as detail:
-            if left := describe_left(lock):
-                reporter.note(left)
-                record.notes.append(left)
-            wait_for_left_behind(config, target, lock, clock)
-            withdraw_canary(target, clock)
-            known = {service.kind: target.deployments(service) for service in target.services}
-            refuse_in_flight(environment, known, lock)
+            record.notes += take_up(config, target, lock, clock)
+            known = fetch_known(environment, target, lock)
             candidate = find_candidate(list_candidates(config, environment, target), wanted)
             detail.append(f"release {candidate.release.number}, {candidate.release.version}")
         for line in applied_since(candidate.release) if applied_since else ():
@@ -138,7 +132,7 @@ def _go_back(
             if to is None:
                 clock.reporter.note(f"{service.name} has nothing of release {release.number} to go back to; it stays")
                 continue
-            with clock.step("rollback" if service == target.web else f"rollback {service.kind}") as detail:
+            with clock.step(service.step("rollback")) as detail:
                 new = roll_back_to(config, target, service, to, lock=lock, clock=clock)
                 status = str(new.status)
                 detail.append(f"the platform says {status}")
@@ -167,7 +161,7 @@ def _explain(config: Config, target: Target, digest: str | None, error: Error) -
 def _read_verdicts(config: Config, environment: EnvironmentConfig) -> dict[str, str]:
     """Return the last verdict that each digest got in this environment, as far as this checkout has it on record."""
     found: dict[str, str] = {}
-    for event in History(config.state_dir).load():
-        if event.environment == environment.name and event.digest and event.name in JUDGING:
-            found[event.digest] = GOOD[0] if event.verdict in GOOD else event.verdict
+    for event in read_verdicts(config, environment):
+        if event.digest:
+            found.setdefault(event.digest, GOOD[0] if event.verdict in GOOD else event.verdict)
     return found

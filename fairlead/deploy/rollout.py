@@ -13,7 +13,7 @@ from fairlead._output import size
 from fairlead.approval import Approval
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.aftermath import Change, settle_failure
-from fairlead.deploy.backup import Backup, Keeper
+from fairlead.deploy.backup import Backup, make_backup
 from fairlead.deploy.delivery import deliver
 from fairlead.deploy.following import confirm, follow, look
 from fairlead.deploy.lock import Lock
@@ -186,13 +186,11 @@ class Rollout:
             raise
 
     def _back_up(self) -> None:
-        keeper = Keeper(self._options.back_up)
-        if keeper.back_up is None:
+        if self._options.back_up is None:
             return
         with self._clock.step("backup") as detail:
-            if kept := keeper.keep():
-                self._record.backup = kept
-                detail.append(f"{kept.file} ({size(kept.size)}, migration {kept.migration or 'none'})")
+            kept = self._record.backup = make_backup(self._options.back_up)
+            detail.append(f"{kept.file} ({size(kept.size)}, migration {kept.migration or 'none'})")
 
     def _set_up(self, standing: Standing) -> None:
         """Change the settings of the services that are not as they are declared; they hold from the next deployment."""
@@ -251,7 +249,7 @@ class Rollout:
         change = deliver(target, service, parcel, release, standing=standing, clock=clock, canary=canary)
         self._changes.append(change)
         self._lock.note(deployments=[one.deployment_id for one in self._changes])
-        with clock.step("follow" if service == target.web else f"follow {service.kind}") as detail:
+        with clock.step(service.step("follow")) as detail:
             ended = follow(self._config, target, change.deployment_id, clock.reporter)
             change.took_over = canary is None
             self._status = str(ended.status)
@@ -272,7 +270,7 @@ class Rollout:
             with contextlib.suppress(PlatformError):
                 deployment = place.client.fetch_deployment(change.deployment_id)
                 if deployment.meta.get("canary") is not None and deployment.status.is_success:
-                    self._settle_canary(change, take_over=False)
+                    place.settle_canary(change.deployment_id, take_over=False)
                 elif isinstance(error, DeadlineError) or deployment.status.is_in_flight:
                     place.client.cancel(change.deployment_id)
 
@@ -312,7 +310,7 @@ class Rollout:
         judgement = self._look_on(watch)
         healthy = judgement.verdict is Verdict.HEALTHY
         with self._clock.step("take over" if healthy else "withdraw"):
-            self._settle_canary(web, take_over=healthy)
+            target.settle_canary(web.deployment_id, take_over=healthy)
             if healthy:
                 web.took_over = True
                 confirm(self._config, target, digest)
@@ -327,12 +325,3 @@ class Rollout:
             judgement = watch.run(self._clock.reporter)
             detail.append(f"{judgement.verdict}: {judgement.reason}")
         return judgement
-
-    def _settle_canary(self, change: Change, *, take_over: bool) -> None:
-        place = self._target
-        place.client.settle_canary(
-            change.deployment_id,
-            take_over=take_over,
-            project_id=place.project_id,
-            environment_id=place.environment_id,
-        )

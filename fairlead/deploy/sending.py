@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from fairlead.approval import Approval
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.deploy.aftermath import wait_for_left_behind, withdraw_canary
-from fairlead.deploy.lock import Lock, hold_lock
+from fairlead.deploy.aftermath import take_up
+from fairlead.deploy.lock import hold_lock
 from fairlead.deploy.parcel import Parcel, pack
-from fairlead.deploy.preflight import Standing, describe_left, inspect, plan
+from fairlead.deploy.preflight import inspect, plan
 from fairlead.deploy.record import Record
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome, Rollout
@@ -74,7 +74,8 @@ def send(
         with clock.step("platform") as detail:
             try:
                 target = stack.enter_context(open_target())
-                standing = _inspect(config, environment, target, lock, options, clock)
+                record.notes += take_up(config, target, lock, clock)
+                standing = inspect(config, environment, target, lock=lock, lint=options.lint)
             except PlatformError as error:
                 if not problems:
                     raise
@@ -85,8 +86,6 @@ def send(
         for note in (*target.notes, *standing.describe_differences()):
             clock.reporter.note(note)
         record.approval = _approve(environment, digest, options)
-        if left := describe_left(lock):
-            record.notes.append(left)
         try:
             rollout = Rollout(config, environment, target, lock, clock, record, options)
             outcome = rollout.run(pack_parcel, digest, standing)
@@ -95,16 +94,6 @@ def send(
             raise
     record.write("healthy" if outcome.changed or outcome.verified else "unchanged", clock)
     return outcome
-
-
-def _inspect(
-    config: Config, environment: EnvironmentConfig, target: Target, lock: Lock, options: Options, clock: Clock
-) -> Standing:
-    if left := describe_left(lock):
-        clock.reporter.note(left)
-    wait_for_left_behind(config, target, lock, clock)
-    withdraw_canary(target, clock)
-    return inspect(config, environment, target, lock=lock, lint=options.lint)
 
 
 def _approve(environment: EnvironmentConfig, digest: str, options: Options) -> Approval | None:

@@ -18,6 +18,10 @@ class TargetService:
     name: str
     id: str
 
+    def step(self, name: str) -> str:
+        """Name a step of what is done to this service; the web's needs no more than that."""
+        return name if self.kind == "web" else f"{name} {self.kind}"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -43,6 +47,12 @@ class Target:
         """Fetch the latest deployments of a service, newest first; the web's unless another is named."""
         return self.client.fetch_deployments(
             project_id=self.project_id, environment_id=self.environment_id, service_id=(service or self.web).id
+        )
+
+    def settle_canary(self, deployment_id: str, *, take_over: bool) -> None:
+        """Let a canary take over, or withdraw it."""
+        self.client.settle_canary(
+            deployment_id, take_over=take_over, project_id=self.project_id, environment_id=self.environment_id
         )
 
 

@@ -100,7 +100,7 @@ class Watch:
         self._digest = digest
         self._seconds = seconds
         self._before, self._after, self._beside = before, after, beside
-        self._headers = {"x-fairlead-deployment": deployment_id} if deployment_id else {}
+        self._deployment_id = deployment_id
         least, most = _LOCAL_STEPS if target.local else _RAILWAY_STEPS
         self._step = max(least, min(most, int(seconds / _WINDOWS)))
         self._unreached = 0
@@ -143,7 +143,12 @@ class Watch:
 
     def _look(self) -> None:
         report = look(
-            self._config, self._target, digest=self._digest, confirmations=1, timeout=5.0, headers=self._headers
+            self._config,
+            self._target,
+            digest=self._digest,
+            confirmations=1,
+            timeout=5.0,
+            deployment_id=self._deployment_id,
         )
         self._unreached = self._unreached + 1 if report.verdict is Verdict.INCONCLUSIVE else 0
         if report.verdict is Verdict.UNHEALTHY or self._unreached >= _UNREACHED:
