@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fairlead._procfile import WEB
 from fairlead.exceptions import PlatformError
-from fairlead.localplatform.records import WEB, Deployment, LogLine, Step
+from fairlead.localplatform.records import Deployment, LogLine, Step
 from fairlead.localplatform.traffic import Traffic
 
 TOKEN = "canary-token-of-the-double"

@@ -3,6 +3,7 @@
 ```
 preflight   what would be sent, and every reason not to send it
 parcel      the archive that is sent, kept so that another environment can be given the very same one
+services    how the services are declared to run, and what of that is not live
 target      where it goes: the platform's client and ids, opened for Railway and for the local platform
 backup      the backup that a deploy asks for, and its refusal where there can be none
 lock        one act at a time that changes an environment

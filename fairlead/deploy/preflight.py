@@ -3,17 +3,19 @@
 What the tree says is looked at without asking anybody; what the platform says, once it can be reached.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fairlead import _locks, build, bundle, migrations
+from fairlead._procfile import WEB
 from fairlead.bundle import Bundle
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.lock import Lock
 from fairlead.deploy.releases import Release, find_serving, read_release
+from fairlead.deploy.services import compare_settings, read_processes
 from fairlead.deploy.target import Target, TargetService, name_missing_access
-from fairlead.exceptions import Error, LockedError, MigrationError, PlatformError, PreflightError
-from fairlead.railway import Deployment, settings
+from fairlead.exceptions import ConfigurationError, Error, LockedError, MigrationError, PlatformError, PreflightError
+from fairlead.railway import Deployment
 from fairlead.railway.settings import Difference
 
 #: Given the revision that serves, None where nothing does: what the linter finds in the migrations that are new.
@@ -82,13 +84,7 @@ def inspect(
     serving = find_serving(known[target.web.kind])
     if lint is not None:
         problems += lint(serving.revision if serving else None)
-    differences: dict[str, tuple[Difference, ...]] = {}
-    # The local platform runs each release by what its bundle says: there is nothing to set.
-    for service in () if target.local else target.services:
-        try:
-            differences[service.kind] = _compare_settings(config, target, service)
-        except PlatformError as error:
-            problems.append(f"whether {service.name} is run as declared could not be checked: {error.message}")
+    differences = _compare_settings(config, target, problems)
     return Standing(known, tuple(problems), differences)
 
 
@@ -111,26 +107,28 @@ def fetch_known(environment: EnvironmentConfig, target: Target, lock: Lock) -> d
     return known
 
 
-def _compare_settings(config: Config, target: Target, service: TargetService) -> tuple[Difference, ...]:
-    live = target.client.fetch_service_instance(environment_id=target.environment_id, service_id=service.id)
-    command = read_processes(config).get(service.kind)
-    return settings.compare(settings.declare(config, kind=service.kind, start_command=command), live)
-
-
-def read_processes(config: Config) -> Mapping[str, str]:
-    """Read the Procfile of the backend: command by kind of service; empty where there is none."""
-    try:
-        return settings.read_processes((config.backend / "Procfile").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError):
+def _compare_settings(config: Config, target: Target, problems: list[str]) -> dict[str, tuple[Difference, ...]]:
+    if target.local:
+        # It runs each release by what its bundle says: there is nothing to set.
         return {}
+    found = {}
+    for service in target.services:
+        try:
+            _, found[service.kind] = compare_settings(config, target, service, read_processes(config))
+        except (PlatformError, ConfigurationError) as error:
+            problems.append(f"whether {service.name} is run as declared could not be checked: {error.message}")
+    return found
 
 
 def _name_missing_processes(config: Config, environment: EnvironmentConfig) -> list[str]:
-    known = read_processes(config)
+    try:
+        known = read_processes(config)
+    except ConfigurationError as error:
+        return [error.message]
     return [
         f"the Procfile does not say how to start {name}: it has no line `{kind}:`"
         for kind, name in environment.services.items()
-        if kind != "web" and kind not in known
+        if kind != WEB and kind not in known
     ]
 
 

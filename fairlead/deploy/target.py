@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fairlead._output import redact
+from fairlead._procfile import WEB
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.exceptions import AuthenticationError, ConfigurationError, PlatformError
 from fairlead.railway import RAILWAY_URL, Deployment, RailwayClient, Scope
@@ -20,7 +21,7 @@ class TargetService:
 
     def step(self, name: str) -> str:
         """Name a step of what is done to this service; the web's needs no more than that."""
-        return name if self.kind == "web" else f"{name} {self.kind}"
+        return name if self.kind == WEB else f"{name} {self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,11 @@ def _check_scope(environment: EnvironmentConfig, scope: Scope, variable: str) ->
 
 
 def _find_services(config: Config, environment: EnvironmentConfig, scope: Scope) -> tuple[TargetService, ...]:
-    declared = environment.services or {"web": config.name}
-    ordered = sorted(declared.items(), key=lambda item: item[0] != "web")
+    declared = environment.services or {WEB: config.name}
+    ordered = sorted(declared.items(), key=lambda item: item[0] != WEB)
     found = {kind: next((one for one in scope.services if name in {one.name, one.id}), None) for kind, name in ordered}
     missing = [declared[kind] for kind, service in found.items() if service is None]
-    if missing or "web" not in declared:
+    if missing or WEB not in declared:
         known = ", ".join(sorted(one.name for one in scope.services)) or "none"
         what = f"no service {' and no service '.join(map(repr, missing))}" if missing else "no service named as the web"
         hint = f"name them in [tool.fairlead.environments.{environment.name}] services; the project has: {known}"
@@ -122,10 +123,10 @@ def open_local(config: Config, *, start: bool = True) -> Iterator[Target]:
         )
     environment = config.environment("local")
     with RailwayClient(endpoint.token, url=endpoint.api_url) as client:
-        if any(kind != "web" for kind in environment.services):
+        if any(kind != WEB for kind in environment.services):
             services = _find_services(config, environment, client.fetch_project_token())
         else:
-            services = (TargetService("web", environment.services.get("web") or config.name, endpoint.service_id),)
+            services = (TargetService(WEB, environment.services.get(WEB) or config.name, endpoint.service_id),)
         yield Target(
             client,
             endpoint.project_id,

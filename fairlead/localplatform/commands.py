@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fairlead import _process
+from fairlead._procfile import WEB
 from fairlead.config import Config
 from fairlead.exceptions import PlatformError
 from fairlead.localplatform import releases
 from fairlead.localplatform.builder import Environments
 from fairlead.localplatform.endpoint import Endpoint, platform_directory, read_running_state
 from fairlead.localplatform.ports import choose_free_port
-from fairlead.localplatform.records import WEB
 from fairlead.localplatform.releases import Identity, service_names
 from fairlead.localplatform.store import Store
 

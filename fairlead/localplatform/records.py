@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from fairlead._procfile import WEB
+
 INITIALIZING: Final = "INITIALIZING"
 BUILDING: Final = "BUILDING"
 DEPLOYING: Final = "DEPLOYING"
@@ -19,9 +21,6 @@ PRE_DEPLOY_COMMAND: Final = "PRE_DEPLOY_COMMAND"
 CREATE_CONTAINER: Final = "CREATE_CONTAINER"
 HEALTHCHECK: Final = "HEALTHCHECK"
 DRAIN_INSTANCES: Final = "DRAIN_INSTANCES"
-
-#: The kind of service that has the public port; the others are processes of the Procfile without one.
-WEB: Final = "web"
 
 #: Statuses of a deployment that is still being worked on.
 IN_FLIGHT: Final = frozenset({INITIALIZING, BUILDING, DEPLOYING})

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fairlead import build
+from fairlead import _procfile, build
+from fairlead._procfile import FILE as PROCFILE
+from fairlead._procfile import WEB
 from fairlead.config import Config
 from fairlead.exceptions import PlatformError
-from fairlead.localplatform.records import WEB
 
 #: The environment of the configuration that the local platform is.
 ENVIRONMENT: Final = "local"
 RAILWAY_FILE: Final = "railway.json"
-PROCFILE: Final = "Procfile"
 LOCK: Final = "requirements.txt"
 _RESTART_POLICIES: Final = ("ON_FAILURE", "ALWAYS", "NEVER")
 _DEFAULT_RETRIES: Final = 10
@@ -136,17 +136,14 @@ def _restarts(deploy: Mapping[str, Any]) -> tuple[str, int]:
     return policy, _DEFAULT_RETRIES if retries is None else int(retries)
 
 
-def read_procfile(folder: Path) -> dict[str, str]:
+def read_procfile(folder: Path) -> Mapping[str, str]:
     """Read a release's Procfile: command by process type; empty when there is none."""
     try:
-        text = (folder / PROCFILE).read_text("utf-8")
+        return _procfile.parse((folder / PROCFILE).read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise PlatformError(f"the bundle's {PROCFILE} cannot be read: {error}") from None
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (line.partition(":") for line in lines if line and not line.startswith("#"))
-    return {kind.strip(): command.strip() for kind, colon, command in pairs if colon and command.strip()}
 
 
 def read_digest(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ import uvicorn
 
 from fairlead._output import redact
 from fairlead._polling import wait_until
+from fairlead._procfile import WEB
 from fairlead.config import Config
 from fairlead.exceptions import DeadlineError, Error, PlatformError
 from fairlead.localplatform import ports
@@ -30,7 +31,6 @@ from fairlead.localplatform.endpoint import (
 from fairlead.localplatform.launcher import Launcher
 from fairlead.localplatform.processes import Children, end_leftovers, fetch_start_time
 from fairlead.localplatform.proxy import Proxy
-from fairlead.localplatform.records import WEB
 from fairlead.localplatform.releases import ENVIRONMENT, Identity, service_names
 from fairlead.localplatform.routing import Router
 from fairlead.localplatform.services import Platform, Services

@@ -8,11 +8,12 @@ from typing import Any
 
 import anyio.from_thread
 
+from fairlead._procfile import WEB
 from fairlead.config import FILE, Config
 from fairlead.exceptions import Error, PlatformError
 from fairlead.localplatform import releases
 from fairlead.localplatform.endpoint import platform_directory
-from fairlead.localplatform.records import WEB, Deployment, LogLine, Step
+from fairlead.localplatform.records import Deployment, LogLine, Step
 from fairlead.localplatform.releases import ENVIRONMENT, service_names
 from fairlead.localplatform.store import Store
 from fairlead.localplatform.supervisor import Supervisor

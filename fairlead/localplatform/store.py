@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from fairlead._procfile import WEB
 from fairlead.exceptions import PlatformError
 from fairlead.localplatform.logs import Logs
 from fairlead.localplatform.records import (
     INITIALIZING,
-    WEB,
     Deployment,
     LogLine,
     OwnedProcess,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
+from fairlead._procfile import WEB
 from fairlead.config import Config
 from fairlead.exceptions import Error, PlatformError
 from fairlead.localplatform.launcher import Launcher, Running, is_full, render_diagnosis
@@ -26,7 +27,6 @@ from fairlead.localplatform.records import (
     REMOVED,
     REMOVING,
     SUCCESS,
-    WEB,
     Deployment,
 )
 from fairlead.localplatform.routing import Router, Target

@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fairlead._procfile import WEB
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.exceptions import ConfigurationError
 from fairlead.railway.models import SERVICE_SETTINGS, ServiceInstance
-
-WEB: Final = "web"
 
 #: What Railway does where a setting was never made.
 _DEFAULTS: Final[Mapping[str, Any]] = {
@@ -83,13 +82,6 @@ def compare(declared: Mapping[str, Any], live: ServiceInstance) -> tuple[Differe
 def make_update(differences: Iterable[Difference]) -> Mapping[str, Any]:
     """Return what `serviceInstanceUpdate` is to be given for these differences to end."""
     return {one.name: one.declared for one in differences}
-
-
-def read_processes(procfile: str) -> Mapping[str, str]:
-    """Read the text of a Procfile: command by kind of process."""
-    lines = (line.strip() for line in procfile.splitlines())
-    pairs = (line.partition(":") for line in lines if line and not line.startswith("#"))
-    return {kind.strip(): command.strip() for kind, colon, command in pairs if colon and command.strip()}
 
 
 def render_value(value: Any) -> str:

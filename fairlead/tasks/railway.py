@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlead import _output
+from fairlead._procfile import WEB
 from fairlead.exceptions import ConfigurationError, Error, PlatformError
 from fairlead.tasks._act import act, confirm
 
@@ -101,15 +102,10 @@ Found = Mapping["TargetService", tuple[Mapping[str, Any], tuple["Difference", ..
 
 def _compare(loaded: "Config", target: "Target") -> Found:
     """Return what is declared for each service, and what of it is not live."""
-    from fairlead.railway import settings as declaring
+    from fairlead.deploy.services import compare_settings, read_processes
 
-    processes = _read_processes(loaded)
-    found = {}
-    for service in target.services:
-        declared = declaring.declare(loaded, kind=service.kind, start_command=processes.get(service.kind))
-        live = target.client.fetch_service_instance(environment_id=target.environment_id, service_id=service.id)
-        found[service] = (declared, declaring.compare(declared, live))
-    return found
+    processes = read_processes(loaded)
+    return {service: compare_settings(loaded, target, service, processes) for service in target.services}
 
 
 def _apply(
@@ -155,7 +151,7 @@ def _show(found: Found) -> None:
 def _warn_of_unknown_starts(found: Found) -> None:
     """Name the services that nothing here says how to start: they may well start as the web does."""
     for service, (declared, _) in found.items():
-        if service.kind != "web" and "startCommand" not in declared:
+        if service.kind != WEB and "startCommand" not in declared:
             what = f"the Procfile has no `{service.kind}:` line"
             _output.status("warn", f"{what}, so {service.name} starts as its image or Railway says")
 
@@ -180,10 +176,11 @@ def _plain(service: "TargetService", one: tuple[Mapping[str, Any], tuple["Differ
 
 
 def _render_program(loaded: "Config", env: str) -> str:
+    from fairlead.deploy.services import read_processes
     from fairlead.railway import settings as declaring
 
     environment, variables = _find_variables(loaded, env)
-    return declaring.render_program(loaded, environment, processes=_read_processes(loaded), variables=variables)
+    return declaring.render_program(loaded, environment, processes=read_processes(loaded), variables=variables)
 
 
 def _find_variables(loaded: "Config", env: str) -> tuple["EnvironmentConfig", Mapping[str, Collection[str]]]:
@@ -204,25 +201,13 @@ def _find_variables(loaded: "Config", env: str) -> tuple["EnvironmentConfig", Ma
             "only deploy.required-variables are named: `railway config apply` would delete any other variable; "
             f"--env {environment.name} asks the platform for their names",
         )
-        return environment, dict.fromkeys(environment.services or ("web",), required)
+        return environment, dict.fromkeys(environment.services or (WEB,), required)
     with open_target(loaded, environment, start=False) as target:
         place = {"project_id": target.project_id, "environment_id": target.environment_id}
         return environment, {
             service.kind: {*required, *target.client.fetch_variable_names(**place, service_id=service.id)}
             for service in target.services
         }
-
-
-def _read_processes(loaded: "Config") -> Mapping[str, str]:
-    from fairlead.railway.settings import read_processes
-
-    file = loaded.backend / "Procfile"
-    try:
-        return read_processes(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from None
 
 
 def _check(target: Path, text: str, format: str) -> None:  # noqa: A002 - as the option of the act

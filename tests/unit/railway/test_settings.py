@@ -13,6 +13,7 @@ import pytest
 from graphql import GraphQLInputObjectType, coerce_input_value
 
 from fairlead import config
+from fairlead._procfile import parse as read_processes
 from fairlead.config import Config
 from fairlead.exceptions import ConfigurationError
 from fairlead.localplatform.answers import schema as local_schema
@@ -24,7 +25,6 @@ from fairlead.railway.settings import (
     compare,
     declare,
     make_update,
-    read_processes,
     render_json,
     render_program,
     render_value,
