@@ -69,6 +69,17 @@ def redact_value(value: Any) -> Any:
     return value if masked == text and isinstance(value, int | float) else masked
 
 
+def passwords_in(address: str) -> set[str]:
+    """Return the password in an address, as it stands there and as what it means; empty where there is none."""
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        password = urlsplit(address).password or ""
+    except ValueError:
+        return set()
+    return {password, unquote(password)} - {""}
+
+
 def status(kind: str, text: str, *, stream: TextIO | None = None) -> None:
     """Print one status line on standard error; `kind` is ok, fail, warn, note or dim and gives mark and colour."""
     target = stream or sys.stderr

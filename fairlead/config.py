@@ -5,7 +5,6 @@ Precedence, for each value: flag > `FAIRLEAD_*` variable > file > default. A key
 path of the key and the nearest key that exists.
 """
 
-import contextlib
 import os
 import re
 import tomllib
@@ -14,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from fairlead._keys import ENVIRONMENT, SECTIONS, TOP, Key
-from fairlead._output import redact
+from fairlead._output import passwords_in, redact
 from fairlead._sections import (
     BundleConfig,
     CoverageConfig,
@@ -239,8 +237,8 @@ def _mask_secrets(environments: Iterable[EnvironmentConfig], environ: Mapping[st
             redact.register(secret.strip())
     for one in declared:
         # Of an address the password alone is a secret; the rest says where things went wrong.
-        with contextlib.suppress(ValueError):
-            redact.register(urlsplit(environ.get(one.database_url_env or "", "")).password)
+        for password in passwords_in(environ.get(one.database_url_env or "", "")):
+            redact.register(password)
 
 
 def _find_root() -> Path:

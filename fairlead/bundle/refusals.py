@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit
+
+from fairlead._output import passwords_in
 
 #: Left behind by tools and of no use to anybody: passed over in silence. All names are in lower case.
 _LEFTOVERS: Final = (
@@ -182,7 +183,7 @@ def collect_secrets(environ: Mapping[str, str], names: Iterable[str] = ()) -> di
     found: dict[str, frozenset[bytes]] = {}
     for name, value in sorted(environ.items()):
         told = name in known or (_SECRET_VARIABLE.search(name) and not _ABOUT_A_SECRET.search(name))
-        forms = _read_password(value.strip()) if "://" in value else {value.strip()} if told else set()
+        forms = passwords_in(value.strip()) if "://" in value else {value.strip()} if told else set()
         usable = {form.encode("utf-8", "surrogateescape") for form in forms if _may_be_secret(form)}
         if usable:
             found[name] = frozenset(usable)
@@ -196,14 +197,6 @@ def _matches(part: str, patterns: tuple[str, ...]) -> bool:
 @functools.cache
 def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, patterns)))
-
-
-def _read_password(address: str) -> set[str]:
-    try:
-        password = urlsplit(address).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)}
 
 
 def _may_be_secret(text: str) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -24,6 +24,7 @@ from fairlead.exceptions import Error
 from fairlead.localplatform.protocol import Platform
 from fairlead.localplatform.records import Deployment
 from fairlead.localplatform.schema import SCHEMA
+from fairlead.localplatform.traffic import LatencySample, StatusSamples
 
 _LOG = logging.getLogger(__name__)
 _LIST_LIMIT: Final = 1000
@@ -153,14 +154,10 @@ class Answers:
         return True
 
     def _by_status(self, _info: object, **arguments: Any) -> list[dict[str, Any]]:
-        return [
-            {"statusCode": group.status_code, "samples": [dataclasses.asdict(sample) for sample in group.samples]}
-            for group in self._platform.traffic.by_status(**self._period(arguments))
-        ]
+        return render_statuses(self._platform.traffic.by_status(**self._period(arguments)))
 
     def _durations(self, _info: object, **arguments: Any) -> dict[str, Any]:
-        samples = self._platform.traffic.latency(**self._period(arguments))
-        return {"samples": [dataclasses.asdict(sample) for sample in samples]}
+        return render_latency(self._platform.traffic.latency(**self._period(arguments)))
 
     def _period(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         self._check_place(arguments)
@@ -239,8 +236,22 @@ class Answers:
             "environmentId": self._platform.environment_id,
             "serviceId": service_id,
             "environment": self._environment(),
-            "service": self._service(service_id),
+            # Called where it is asked for, which is seldom: it looks up the names, and there may be many nodes.
+            "service": lambda _info: self._service(service_id),
         }
+
+
+def render_statuses(groups: Sequence[StatusSamples]) -> list[dict[str, Any]]:
+    """Render counts of requests in the shape of Railway's `httpMetricsGroupedByStatus`."""
+    return [
+        {"statusCode": group.status_code, "samples": [dataclasses.asdict(sample) for sample in group.samples]}
+        for group in groups
+    ]
+
+
+def render_latency(samples: Sequence[LatencySample]) -> dict[str, Any]:
+    """Render percentiles in the shape of Railway's `httpDurationMetrics`."""
+    return {"samples": [dataclasses.asdict(sample) for sample in samples]}
 
 
 @functools.cache

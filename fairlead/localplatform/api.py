@@ -5,7 +5,6 @@ and a wrong token is such an error there but a 401 for an upload. Requests whose
 refused, so that no web page can reach the platform through a name of its own.
 """
 
-import dataclasses
 import functools
 import hmac
 import json
@@ -26,7 +25,7 @@ from starlette.routing import Route
 
 from fairlead.exceptions import Error
 from fairlead.localplatform import uploads
-from fairlead.localplatform.answers import Answers
+from fairlead.localplatform.answers import Answers, render_latency, render_statuses
 from fairlead.localplatform.protocol import Platform
 from fairlead.localplatform.records import Deployment, LogLine
 
@@ -148,12 +147,8 @@ class _Api:
             latency = traffic.latency(**period, step=step, deployment_id=deployment)
         except (KeyError, ValueError):
             return _message(400, "since and until must be unix seconds, step a whole number of them")
-        by_status = [
-            {"statusCode": one.status_code, "samples": [dataclasses.asdict(sample) for sample in one.samples]}
-            for one in statuses
-        ]
-        durations = {"samples": [dataclasses.asdict(sample) for sample in latency]}
-        return JSONResponse({"httpMetricsGroupedByStatus": by_status, "httpDurationMetrics": durations})
+        told = {"httpMetricsGroupedByStatus": render_statuses(statuses), "httpDurationMetrics": render_latency(latency)}
+        return JSONResponse(told)
 
     async def _take(self, archive: Path, asked: QueryParams) -> Deployment:
         canary = asked.get("canary")

@@ -123,18 +123,18 @@ class Platform:
 
     def roll_back(self, deployment_id: str, /) -> None:
         """Put what a deployment was into its service's queue again; called from a worker thread."""
-        deployment = self._store.deployment(deployment_id)
-        if deployment is None:
-            raise PlatformError("Deployment not found")
-        supervisor = self._services.supervisor(deployment.service)
-        anyio.from_thread.run_sync(supervisor.roll_back, deployment)
+        self._tell(deployment_id, Supervisor.roll_back)
 
     def cancel(self, deployment_id: str, /) -> None:
         """Give up a deployment that is in flight; called from a worker thread."""
+        self._tell(deployment_id, Supervisor.cancel)
+
+    def _tell(self, deployment_id: str, act: Callable[[Supervisor, Deployment], object]) -> None:
+        """Have a deployment's supervisor do something with it, on the loop that it lives on."""
         deployment = self._store.deployment(deployment_id)
         if deployment is None:
             raise PlatformError("Deployment not found")
-        anyio.from_thread.run_sync(self._services.supervisor(deployment.service).cancel, deployment)
+        anyio.from_thread.run_sync(lambda: act(self._services.supervisor(deployment.service), deployment))
 
     def deployments(self, *, limit: int, service_id: str | None = None) -> Sequence[Deployment]:
         """Return deployments, newest first, of one service or of all."""

@@ -264,7 +264,8 @@ class Store:
     def _put(self, kind: str, key: str, value: Any) -> None:
         facts = self._facts.setdefault(kind, {})
         if value is None:
-            facts.pop(key, None)
+            if facts.pop(key, None) is None:
+                return
             self._unwritten.append(("DELETE FROM facts WHERE kind = ? AND key = ?", (kind, key)))
             return
         facts[key] = value

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fairlead import config
+from fairlead._output import redact
 from fairlead.config import Config
 from fairlead.exceptions import ConfigurationError
 
@@ -427,3 +428,9 @@ def test_importing_the_configuration_imports_nothing_heavy() -> None:
     code = "import sys, fairlead.config; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_password_of_a_database_is_masked_as_it_stands_and_as_it_is_meant(load: Load) -> None:
+    table = '[tool.fairlead.environments.staging]\ndatabase-url-env = "STAGING_URL"\n'
+    load(table, environ={"STAGING_URL": "postgresql://ada:canary%2Fof%20staging@db/shop"})
+    assert "canary" not in redact("canary%2Fof%20staging is what it is, or canary/of staging")
