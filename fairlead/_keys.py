@@ -55,6 +55,18 @@ SECTIONS: Final[dict[str, dict[str, Key]]] = {
         "smoke": Key("list of strings", ()),
         "required-variables": Key("list of strings", ()),
     },
+    "verify": {
+        "suites": Key("path", "backend/tests/e2e"),
+        "timeout": Key("seconds", 120.0),
+        "login-path": Key("url path", "/api/auth/login"),
+        "account-command": Key("list of strings", ()),
+        "account-password-env": Key("variable name", "VERIFY_PASSWORD"),
+    },
+    "env": {
+        "describe": Key("list of strings", ()),
+        "page": Key("path"),
+        "example": Key("path"),
+    },
     "railway": {
         "start-command": Key("string"),
         "pre-deploy-command": Key("list of strings", ()),
@@ -68,10 +80,20 @@ SECTIONS: Final[dict[str, dict[str, Key]]] = {
         "dockerfile-path": Key("string"),
         "sleep": Key("boolean"),
     },
+    "performance": {
+        "api-p95": Key("milliseconds", 200.0),
+        "query-p95": Key("milliseconds", 50.0),
+        "memory": Key("megabytes", 512.0),
+        "cpu": Key("per cent", 50.0),
+        "cpu-rate": Key("count", 100),
+        "share": Key("per cent", 60.0),
+        "regression": Key("per cent", 25.0),
+    },
     "coverage": {
         name: Key("per cent", value)
         for name, value in (("statements", 85.0), ("branches", 75.0), ("functions", 80.0), ("lines", 85.0))
-    },
+    }
+    | {"folders": Key("table of percentages", {})},
 }
 ENVIRONMENT: Final[dict[str, Key]] = {
     "platform": Key("local|railway", "local"),
@@ -87,6 +109,8 @@ ENVIRONMENT: Final[dict[str, Key]] = {
     "approval": Key("boolean", False),
     "backup": Key("boolean", False),
     "watch": Key("seconds or 0", 0.0),
+    "suites": Key("off|smoke|full", "off"),
     "variables": Key("table of strings", {}),
     "generated-secrets": Key("list of strings", ()),
+    "without": Key("list of strings", ()),
 }

@@ -1,7 +1,7 @@
 """The sections of the configuration as frozen records; `fairlead.config` makes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -59,6 +59,33 @@ class DeployConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyConfig:
+    """Where the end-to-end suites lie and how they run; `timeout` is in seconds and holds for each suite.
+
+    `account_command` makes an account in the local release: `{email}` stands for its address, and its password comes
+    in the variable `account_password_env`.
+    """
+
+    suites: Path
+    timeout: float
+    login_path: str
+    account_command: tuple[str, ...]
+    account_password_env: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvConfig:
+    """How the application describes its variables, and the two documents that are written from that.
+
+    Without a place of their own they lie in the backend's folder.
+    """
+
+    describe: tuple[str, ...]
+    page: Path | None
+    example: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class RailwayConfig:
     """How Railway builds and runs a service; times are in whole seconds, and None leaves a setting as it is there.
 
@@ -81,17 +108,39 @@ class RailwayConfig:
 
 @dataclass(frozen=True, slots=True)
 class CoverageConfig:
-    """What the coverage gate asks for, in per cent."""
+    """What the coverage gate asks for, in per cent; `folders` is what it asks of the lines in each of some folders."""
 
     statements: float
     branches: float
     functions: float
     lines: float
+    folders: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceConfig:
+    """What the performance gate allows: times in milliseconds, memory in megabytes, the rest in per cent.
+
+    `cpu` is the share of one core at `cpu_rate` requests a second, `share` the least of a bare route's requests a
+    second, `regression` how much more processor time for an answer than at the base revision.
+    """
+
+    api_p95: float
+    query_p95: float
+    memory: float
+    cpu: float
+    cpu_rate: int
+    share: float
+    regression: float
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentConfig:
-    """A named place to deploy to; `watch` is how many seconds a new release is watched after it took over."""
+    """A named place to deploy to; `watch` is how many seconds a new release is watched after it took over.
+
+    `suites` are the end-to-end suites that a deploy runs: "off", "smoke" or "full". `without` names the integrations
+    that it deliberately does not have.
+    """
 
     name: str
     platform: str
@@ -107,5 +156,7 @@ class EnvironmentConfig:
     approval: bool
     backup: bool
     watch: float
+    suites: str
     variables: Mapping[str, str]
     generated_secrets: tuple[str, ...]
+    without: tuple[str, ...]

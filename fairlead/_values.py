@@ -95,6 +95,12 @@ def _check_string_table(raw: Any) -> Mapping[str, str]:
     return MappingProxyType(dict(raw))
 
 
+def _check_percentages(raw: Any) -> Mapping[str, float]:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f'must be a table of percentages such as {{ "folder" = 90 }}, not {describe(raw)}')
+    return MappingProxyType({name: _CHECKS["per cent"](value) for name, value in raw.items()})
+
+
 def _check_choice(raw: Any, choices: list[str]) -> str:
     if raw not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}, not {describe(raw)}")
@@ -112,6 +118,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "boolean": _check_boolean,
     "list of strings": _check_strings,
     "table of strings": _check_string_table,
+    "table of percentages": _check_percentages,
     "port": lambda raw: _whole_number(raw, low=0, high=65535, what="a port from 1 to 65535 (0: any free one)"),
     "seconds": lambda raw: _number(raw, low=0.1, high=86400, what="a number of seconds from 0.1 to 86400"),
     "seconds or 0": lambda raw: _number(raw, low=0, high=86400, what="a number of seconds from 0 to 86400"),
@@ -119,6 +126,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "whole seconds or 0": lambda raw: _whole_number(raw, low=0, high=86400, what="whole seconds from 0 to 86400"),
     "count": lambda raw: _whole_number(raw, low=1, high=1000, what="a whole number from 1 to 1000"),
     "count or 0": lambda raw: _whole_number(raw, low=0, high=1000, what="a whole number from 0 to 1000"),
+    "milliseconds": lambda raw: _number(raw, low=0.1, high=86_400_000, what="milliseconds from 0.1 to 86400000"),
+    "megabytes": lambda raw: _number(raw, low=1, high=1_000_000, what="megabytes from 1 to 1000000"),
     "per cent": lambda raw: _number(raw, low=0, high=100, what="a percentage from 0 to 100"),
 }
 
@@ -131,6 +140,8 @@ _NUMBERS = frozenset(
         "whole seconds or 0",
         "count",
         "count or 0",
+        "milliseconds",
+        "megabytes",
         "per cent",
     }
 )
@@ -148,6 +159,9 @@ def from_text(text: str, kind: str) -> Any:
     if kind == "table of strings":
         parts = [part.strip() for part in text.split(",") if part.strip()]
         return dict(part.split("=", 1) for part in parts) if all("=" in part for part in parts) else text
+    if kind == "table of percentages":
+        table = from_text(text, "table of strings")
+        return table if table == text else {name: from_text(value, "per cent") for name, value in table.items()}
     if kind == "boolean":
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.strip().lower(), text

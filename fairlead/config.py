@@ -20,10 +20,13 @@ from fairlead._sections import (
     BundleConfig,
     CoverageConfig,
     DeployConfig,
+    EnvConfig,
     EnvironmentConfig,
     MigrationsConfig,
+    PerformanceConfig,
     PlatformConfig,
     RailwayConfig,
+    VerifyConfig,
 )
 from fairlead._values import check, describe, from_text
 from fairlead.exceptions import ConfigurationError
@@ -33,10 +36,13 @@ __all__ = [
     "Config",
     "CoverageConfig",
     "DeployConfig",
+    "EnvConfig",
     "EnvironmentConfig",
     "MigrationsConfig",
+    "PerformanceConfig",
     "PlatformConfig",
     "RailwayConfig",
+    "VerifyConfig",
     "load",
 ]
 
@@ -55,7 +61,15 @@ OTHER_VARIABLES = frozenset(
 )
 
 #: Variables that hold secrets whatever the configuration says.
-_SECRET_VARIABLES = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "FAIRLEAD_APPROVAL_KEY", "FAIRLEAD_APPROVAL", "GITHUB_TOKEN")
+_SECRET_VARIABLES = (
+    "RAILWAY_TOKEN",
+    "RAILWAY_API_TOKEN",
+    "FAIRLEAD_APPROVAL_KEY",
+    "FAIRLEAD_APPROVAL",
+    "GITHUB_TOKEN",
+    "VERIFY_PASSWORD",
+    "VERIFY_STRIPE_WEBHOOK_SECRET",
+)
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -78,8 +92,11 @@ class Config:
     bundle: BundleConfig
     platform: PlatformConfig
     deploy: DeployConfig
+    verify: VerifyConfig
+    env: EnvConfig
     railway: RailwayConfig
     coverage: CoverageConfig
+    performance: PerformanceConfig
     environments: Mapping[str, EnvironmentConfig]
     values: Mapping[str, Any] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
@@ -128,8 +145,11 @@ def load(
         bundle=BundleConfig(**sections["bundle"]),
         platform=PlatformConfig(**sections["platform"]),
         deploy=DeployConfig(**sections["deploy"]),
+        verify=VerifyConfig(**sections["verify"]),
+        env=EnvConfig(**sections["env"]),
         railway=RailwayConfig(**sections["railway"]),
         coverage=CoverageConfig(**sections["coverage"]),
+        performance=PerformanceConfig(**sections["performance"]),
         environments=MappingProxyType(environments),
         values=MappingProxyType(reader.values),
         sources=MappingProxyType(reader.sources),

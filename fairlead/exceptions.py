@@ -16,6 +16,9 @@ Error                       1   never raised itself
 ├── PreflightError         17   the deploy was refused before anything was done
 ├── CommandError           18   a command that was run failed or is not installed
 └── VerificationError       4   a service is unhealthy
+    ├── FirstSuiteError     1   of its suites the first one failed and no other
+    ├── SecondSuiteError    2   the second one
+    ├── ThirdSuiteError     3   the third one
     └── InconclusiveError   5   it could not be checked, which is never the same as healthy
 ```
 """
@@ -124,6 +127,24 @@ class VerificationError(Error):
     """A live service is unhealthy."""
 
     exit_code = 4
+
+
+class FirstSuiteError(VerificationError):
+    """Of the end-to-end suites the first one failed, and no other."""
+
+    exit_code = 1
+
+
+class SecondSuiteError(VerificationError):
+    """Of the end-to-end suites the second one failed, and no other."""
+
+    exit_code = 2
+
+
+class ThirdSuiteError(VerificationError):
+    """Of the end-to-end suites the third one failed, and no other."""
+
+    exit_code = 3
 
 
 class InconclusiveError(VerificationError):

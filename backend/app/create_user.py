@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from app.db import UNAVAILABLE, Database, explain
-from app.models.messages import Email, Name
+from app.models.values import Email, Name
 from app.security import Passwords
 from app.services.accounts import EmailTakenError, create_account
 from app.settings import SettingsError, load_settings

@@ -11,8 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.build_info import BuildInfo
 from app.db import Database
 from app.errors import not_authenticated
-from app.models.tables import User
-from app.services.auth import Authenticator
+from app.observation.tracing import Tracing
+from app.security import Identity
+from app.services.assistant import Assistant
+from app.services.auth import Authenticator, CurrentUser
+from app.services.calendar import Calendars
+from app.services.counting import Counts
+from app.services.health import HealthMonitor
+from app.services.payments import PaymentRequests
+from app.services.stripe_service import PaymentLinks
 from app.settings import Settings
 
 
@@ -24,12 +31,20 @@ class Parts:
     build: BuildInfo
     database: Database
     authenticator: Authenticator
+    counts: Counts
+    health: HealthMonitor
+    tracing: Tracing | None
+    links: PaymentLinks | None
+    payment_requests: PaymentRequests
+    calendars: Calendars
+    assistant: Assistant | None
 
 
 _bearer = HTTPBearer(auto_error=False, description="The access token that /api/auth/login returns")
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def get_parts(request: Request) -> Parts:
+async def get_parts(request: Request) -> Parts:
     """Return the parts of the application that answers `request`."""
     parts: Parts = request.app.state.parts
     return parts
@@ -39,23 +54,32 @@ PartsDependency = Annotated[Parts, Depends(get_parts)]
 
 
 async def get_session(parts: PartsDependency) -> AsyncIterator[AsyncSession]:
-    """Open a database session for the length of a request."""
+    """Open a database session until the route returns: a client that takes its answer slowly holds no connection."""
     async with parts.database.session() as session:
         yield session
 
 
-SessionDependency = Annotated[AsyncSession, Depends(get_session)]
+SessionDependency = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
-async def get_user(
-    parts: PartsDependency,
-    session: SessionDependency,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> User:
-    """Return the user behind the bearer token; raise a 401 without a valid one."""
+async def get_identity(parts: PartsDependency, credentials: _Credentials) -> Identity:
+    """Return whom the bearer token was issued to; raise a 401 without a valid one.
+
+    Whether that user may still come in is for the route to find out, within the query that it makes anyway.
+    """
     if credentials is None:
         raise not_authenticated()
-    return await parts.authenticator.find_user(session, credentials.credentials)
+    return parts.authenticator.identify(credentials.credentials)
 
 
-UserDependency = Annotated[User, Depends(get_user)]
+IdentityDependency = Annotated[Identity, Depends(get_identity)]
+
+
+async def get_user(parts: PartsDependency, credentials: _Credentials) -> CurrentUser:
+    """Return the active user behind the bearer token; raise a 401 without a valid one."""
+    if credentials is None:
+        raise not_authenticated()
+    return await parts.authenticator.find_user(parts.database.reads, credentials.credentials)
+
+
+UserDependency = Annotated[CurrentUser, Depends(get_user)]

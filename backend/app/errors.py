@@ -20,6 +20,7 @@ _TYPE_PREFIX = "https://mayassistant.com/problems/"
 _RETRY_AFTER = "5"
 _MOST_ERRORS = 50
 _LONGEST_LOCATION = 200
+_LONGEST_INSTANCE = 1024
 
 #: For errors that the framework raises: code, what happened, what to do.
 _BY_STATUS: Mapping[int, tuple[str, str, str]] = {
@@ -28,6 +29,7 @@ _BY_STATUS: Mapping[int, tuple[str, str, str]] = {
     403: ("forbidden", "This account may not do that.", "Ask the owner of the business."),
     404: ("not_found", "There is nothing at this address.", "Check the address."),
     405: ("method_not_allowed", "This address does not take this method.", "Use a method of the Allow header."),
+    408: ("request_timeout", "The request did not arrive in time.", "Send the whole request at once."),
     413: ("content_too_large", "The request's body is too large.", "Send a smaller body."),
 }
 
@@ -84,7 +86,7 @@ def problem(error: ApiError, *, instance: str) -> JSONResponse:
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.message,
-        "instance": instance,
+        "instance": instance[:_LONGEST_INSTANCE],
         "error": error.code,
         "message": error.message,
         "action": error.action,
@@ -137,8 +139,18 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     assert isinstance(error, HTTPException)  # noqa: S101  (narrows the type: registered for this class alone)
     default = ("error", HTTPStatus(error.status_code).phrase, "Check the request.")
     code, message, action = _BY_STATUS.get(error.status_code, default)
-    known = ApiError(error.status_code, code, message, action=action, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _find_methods(request)):
+        headers["Allow"] = methods
+    known = ApiError(error.status_code, code, message, action=action, headers=headers)
     return problem(known, instance=request.url.path)
+
+
+def _find_methods(request: Request) -> str | None:
+    # The framework names those of the first route with this path alone.
+    path = getattr(request.scope.get("route"), "path", None)
+    routes = getattr(request.app.state, "routes", ())
+    return ", ".join(sorted({method for route in routes if route.path == path for method in route.methods})) or None
 
 
 async def _on_database_unavailable(request: Request, error: Exception) -> JSONResponse:

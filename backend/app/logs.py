@@ -6,22 +6,34 @@ import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from app.security import Identity
 
 #: The id of the request being answered, None outside one.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+#: Whom the token of the request being answered belongs to, None without a valid one.
+caller: ContextVar["Identity | None"] = ContextVar("caller", default=None)
+
+#: The id of the trace that the request being answered belongs to, None where no traces are sent.
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _REDACTIONS = (
     (re.compile(r"(://[^:/@\s]*:)[^@\s]+(@)"), r"\1***\2"),
     (re.compile(r"(?i)(bearer\s+)[\w.~+/=-]+"), r"\1***"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "***"),
-    (re.compile(r"(?i)(password\s*[=:]\s*)[^\s,;]+"), r"\1***"),
+    (re.compile(r"(?i)((?:password|secret|token|api_key|apikey)[\"']?\s*[=:]\s*[\"']?)[^\s,;&\"']+"), r"\1***"),
+    (re.compile(r"\b(?:[sr]k_(?:live|test)_|whsec_|sk-ant-|ya29\.|1//)[\w./-]+"), "***"),
+    # What OAuth sends by the address.
+    (re.compile(r"([?&](?:code|state|code_verifier|access_token|refresh_token)=)[^&\s\"']+"), r"\1***"),
 )
 
 
 def redact(text: str) -> str:
-    """Mask passwords in addresses, bearer tokens and JSON Web Tokens."""
+    """Mask passwords, tokens and keys, in addresses too, as far as they can be told from other text."""
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
     return text
@@ -40,12 +52,18 @@ class JsonFormatter(logging.Formatter):
         }
         if (current := request_id.get()) is not None:
             entry["request_id"] = current
+        if (trace := trace_id.get()) is not None:
+            entry["trace_id"] = trace
+        if (identity := caller.get()) is not None:
+            entry["user_id"] = str(identity.user_id)
+            entry["tenant_id"] = str(identity.tenant_id)
         for name, value in vars(record).items():
             if name not in _STANDARD:
                 entry[name] = redact(value) if isinstance(value, str) else value
         if record.exc_info:
             entry["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        # In ASCII alone, nothing that a client sends can end a line or steer a terminal, and every stream can carry it.
+        return json.dumps(entry, default=str)
 
 
 def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
@@ -58,6 +76,8 @@ def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+    # It tells of every call, with the vendor's address; those that fail are told of by who makes them.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     # The middleware writes one line for each request already, with its id and its duration.
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from app.application import create_app
 from app.build_info import BuildInfoError
 from app.logs import configure_logging
+from app.observation.errors import start_reporting
 from app.settings import SettingsError, load_settings
 
 __all__ = ["app", "create_app"]
@@ -19,6 +20,7 @@ def _create_or_exit() -> FastAPI:
     except (SettingsError, BuildInfoError) as error:
         sys.exit(str(error))
     configure_logging(settings.log_level)
+    start_reporting(settings, application.state.parts.build)
     return application
 
 

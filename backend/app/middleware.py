@@ -1,54 +1,95 @@
-"""Owns what surrounds every request: its id, its log line, security headers, the body's limit, a failed start."""
+"""Owns what surrounds every request: its id, its log line, security headers, its limits, a failed start."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import request_id
+from app.errors import ApiError, problem
+from app.logs import caller, request_id
+from app.observation.metrics import METRICS
+from app.security import Identity
+from app.services.rates import RateLimit, Standing, name_address
 
 logger = logging.getLogger("app.request")
 
 _INBOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-#: Asked every few seconds by platforms; their successes would drown the log.
-_QUIET = frozenset({"/api/live", "/api/health", "/api/v1/health"})
+#: Asked every few seconds by platforms and never limited; their successes would drown the log.
+_PROBES = frozenset({"/api/live", "/api/health", "/api/v1/health", "/api/v1/version", "/metrics"})
+_LOGIN = "/api/auth/login"
 _ERROR = 400
+_MOST_HEADERS = 100
+_LONGEST_HEADERS = 32 * 1024
+_LONGEST_ADDRESS = 8 * 1024
+_LONGEST_LOGGED = 1024
+#: Seconds; less than a server that stops waits for its requests, and enough for 64 KiB on the slowest of networks.
+_BODY_WITHIN = 20.0
+_TOO_MANY = 429
 
 SECURITY_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Permitted-Cross-Domain-Policies": "none",
 }
+#: What a page with scripts from elsewhere cannot work with.
+_NOT_ON_PAGES = frozenset({b"content-security-policy", b"cross-origin-embedder-policy"})
 
 
 class RequestContextMiddleware:
     """Gives each request an id and a log line, each response its headers, and each bug one log entry."""
 
-    def __init__(self, app: ASGIApp, *, strict_transport: bool = False, pages: frozenset[str] = frozenset()) -> None:
-        """Wrap `app`. `pages` are paths that serve HTML with scripts, and so go without the policy for JSON."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        strict_transport: bool = False,
+        pages: frozenset[str] = frozenset(),
+        recognise: Callable[[str], Identity | None] = lambda _: None,
+    ) -> None:
+        """Wrap `app`.
+
+        `pages` are paths that serve HTML with scripts, and so go without the policies for JSON. `recognise` tells
+        whom an access token belongs to, or None when it is not valid.
+        """
         self._app = app
-        self._headers = dict(SECURITY_HEADERS)
+        self._recognise = recognise
         self._pages = pages
+        headers = dict(SECURITY_HEADERS)
         if strict_transport:
-            self._headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+            headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        token = request_id.set(_choose_id(Headers(scope=scope).get("x-request-id")))
+        inbound, bearer = _read_headers(scope)
+        tokens = (
+            request_id.set(_choose_id(inbound)),
+            caller.set(self._recognise(bearer) if bearer is not None else None),
+        )
+        METRICS.in_flight.inc()
         try:
             await self._answer(scope, receive, send)
         finally:
-            request_id.reset(token)
+            METRICS.in_flight.dec()
+            caller.reset(tokens[1])
+            request_id.reset(tokens[0])
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -59,7 +100,7 @@ class RequestContextMiddleware:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), scope["path"])
+                message["headers"] = self._add_headers(message.get("headers", ()), scope["path"])
             await send(message)
             complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
@@ -71,21 +112,63 @@ class RequestContextMiddleware:
             if not complete:
                 raise
         finally:
-            _log(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            METRICS.count_request(scope, status, seconds)
+            _log(scope, status, seconds)
 
-    def _add_headers(self, headers: MutableHeaders, path: str) -> None:
-        headers["X-Request-ID"] = request_id.get() or ""
-        for name, value in self._headers.items():
-            if not (name == "Content-Security-Policy" and path in self._pages):
-                headers.setdefault(name, value)
+    def _add_headers(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> list[tuple[bytes, bytes]]:
+        given = list(headers)
+        kept = {name for name, _ in given} | (_NOT_ON_PAGES if path in self._pages else frozenset())
+        added = [header for header in self._headers if header[0] not in kept]
+        return [*given, (b"x-request-id", (request_id.get() or "").encode()), *added]
+
+
+class LimitsMiddleware:
+    """Refuses requests whose head is too large, and clients that ask too often."""
+
+    def __init__(self, app: ASGIApp, *, general: RateLimit, login: RateLimit) -> None:
+        """Wrap `app`. `general` counts by user, or by address without a token; `login` counts logins by address."""
+        self._app = app
+        self._general = general
+        self._login = login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, unless it is too large or one too many."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = _check_head(scope)
+        standing = None if refusal or scope["path"] in _PROBES else await self._count(scope)
+        if standing is not None and standing.exceeded:
+            METRICS.limited.labels(standing.policy).inc()
+            refusal = _too_many(standing)
+
+        async def send_with_standing(message: Message) -> None:
+            if standing is not None and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *standing.headers]
+            await send(message)
+
+        if refusal is not None:
+            await problem(refusal, instance=scope["path"])(scope, receive, send_with_standing)
+            return
+        await self._app(scope, receive, send_with_standing if standing is not None else send)
+
+    async def _count(self, scope: Scope) -> Standing | None:
+        # The server says who the client is, and whether a proxy may say so: X-Forwarded-For alone proves nothing.
+        address = name_address(scope["client"][0]) if scope.get("client") else "unknown"
+        if scope["path"] == _LOGIN:
+            return await self._login.count(address)
+        identity = caller.get()
+        return await self._general.count(str(identity.user_id) if identity is not None else address)
 
 
 class BodyLimitMiddleware:
-    """Refuses a request's body beyond `limit` bytes, whether it is announced or arrives in pieces."""
+    """Refuses a body beyond `limit` bytes, announced or in pieces, and one that takes longer than `within` seconds."""
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+    def __init__(self, app: ASGIApp, *, limit: int, within: float = _BODY_WITHIN) -> None:
         self._app = app
         self._limit = limit
+        self._within = within
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, unless its body is too large."""
@@ -95,12 +178,23 @@ class BodyLimitMiddleware:
         announced = Headers(scope=scope).get("content-length", "")
         too_long = announced.isascii() and announced.isdigit() and int(announced[-20:]) > self._limit
         arrived = 0
+        deadline: float | None = None
+        complete = False
 
         async def receive_within_limit() -> Message:
-            nonlocal arrived
+            nonlocal arrived, complete, deadline
             if too_long:
                 raise HTTPException(413)
-            message = await receive()
+            if complete:
+                # What comes now is the end of the connection, which may take its time.
+                return await receive()
+            deadline = deadline or asyncio.get_running_loop().time() + self._within
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
+            complete = not message.get("more_body", False)
             arrived += len(message.get("body", b""))
             if arrived > self._limit:
                 raise HTTPException(413)
@@ -142,18 +236,59 @@ class StartupErrorMiddleware:
             raise
 
 
+def _read_headers(scope: Scope) -> tuple[str | None, str | None]:
+    """Return the request's id as the client chose it, and its bearer token."""
+    inbound = authorization = None
+    for name, value in scope["headers"]:
+        # The first, as the routes do: whom a request is logged and counted for is whom it is answered for.
+        if name == b"authorization" and authorization is None:
+            authorization = value
+        elif name == b"x-request-id":
+            inbound = value.decode("latin-1")
+    if authorization is None or authorization[:7].lower() != b"bearer ":
+        return inbound, None
+    return inbound, authorization[7:].strip().decode("latin-1")
+
+
 def _choose_id(inbound: str | None) -> str:
     if inbound is not None and _INBOUND_ID.fullmatch(inbound):
         return inbound
     return uuid.uuid4().hex
 
 
+def _check_head(scope: Scope) -> ApiError | None:
+    """Return why the address or the headers of a request are too large, or None."""
+    if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > _LONGEST_ADDRESS:
+        return ApiError(414, "address_too_long", "The address is too long.", action="Send a shorter address.")
+    headers = scope["headers"]
+    if len(headers) > _MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > _LONGEST_HEADERS:
+        return ApiError(
+            431, "headers_too_large", "The request's headers are too many or too large.", action="Send fewer headers."
+        )
+    return None
+
+
+def _too_many(standing: Standing) -> ApiError:
+    return ApiError(
+        429,
+        "too_many_requests",
+        f"There were more than {standing.limit} requests within {standing.period} seconds.",
+        action=f"Wait {standing.reset} seconds, then try again.",
+        headers={"Retry-After": str(standing.reset)},
+    )
+
+
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    level = logging.DEBUG if scope["path"] in _QUIET and 0 < status < _ERROR else logging.INFO
-    facts = {
+    level = logging.DEBUG if scope["path"] in _PROBES and 0 < status < _ERROR else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    # The query stays out: it may hold the codes and states of others.
+    facts: dict[str, Any] = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": scope["path"][:_LONGEST_LOGGED],
         "status": status,
         "duration_ms": round(seconds * 1000, 1),
     }
+    if status == _TOO_MANY and scope.get("client"):
+        facts["client"] = name_address(scope["client"][0])
     logger.log(level, "request", extra=facts)

@@ -37,7 +37,7 @@ def make_settings(no_inherited_configuration: None) -> SettingsFactory:
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx")]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     yield
     for logger, handlers, level, propagate in before:

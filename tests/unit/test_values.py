@@ -24,6 +24,7 @@ TAKEN: list[tuple[str, Any, Any]] = [
     ("list of strings", ["a", "b"], ("a", "b")),
     ("list of strings", (), ()),
     ("table of strings", {"web": "maya"}, {"web": "maya"}),
+    ("table of percentages", {"backend/app": 90}, {"backend/app": 90.0}),
     ("port", 0, 0),
     ("port", 65535, 65535),
     ("seconds", 0.1, 0.1),
@@ -67,6 +68,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("list of strings", ["app", 3], "must be a list of texts"),
     ("list of strings", [""], "must be a list of texts"),
     ("table of strings", {"A": 1}, "must be a table of texts"),
+    ("table of percentages", ["a=1"], "must be a table of percentages"),
+    ("table of percentages", {"a": 101}, "must be a percentage from 0 to 100"),
     ("table of strings", ["A=1"], "must be a table of texts"),
     ("port", -1, "a port"),
     ("port", 65536, "a port"),
@@ -88,7 +91,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 def test_good_value_is_taken_in_its_type(kind: str, raw: Any, expected: Any) -> None:
     value = check(raw, kind)
     assert value == expected
-    assert type(value) is type(expected) or kind == "table of strings"
+    assert type(value) is type(expected) or kind.startswith("table of ")
 
 
 @pytest.mark.parametrize(("kind", "raw", "message"), REFUSED)
@@ -119,6 +122,7 @@ def test_table_cannot_be_changed_through_the_checked_value() -> None:
         ("web=maya, worker=jobs", "table of strings", {"web": "maya", "worker": "jobs"}),
         ("URL=postgres://x/?a=b", "table of strings", {"URL": "postgres://x/?a=b"}),
         ("", "table of strings", {}),
+        ("a/b=90,c=7.5", "table of percentages", {"a/b": 90, "c": 7.5}),
         ("TRUE", "boolean", True),
         ("yes", "boolean", True),
         ("1", "boolean", True),
@@ -143,6 +147,8 @@ def test_variable_text_becomes_the_kind_of_its_key(text: str, kind: str, expecte
         ("eighty", "port"),
         ("1.2.3", "seconds"),
         ("web", "table of strings"),
+        ("web", "table of percentages"),
+        ("web=much", "table of percentages"),
         ("web=maya,worker", "table of strings"),
     ],
 )

@@ -3,12 +3,14 @@
 from fastapi import APIRouter, Request, Response
 
 from app.dependencies import PartsDependency, SessionDependency
-from app.models.messages import LoginAnswer, LoginRequest
+from app.exact_json import ExactRoute
+from app.models.auth import LoginAnswer, LoginRequest
+from app.services.rates import name_address
 
-router = APIRouter(prefix="/api/auth", tags=["auth"])
+router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ExactRoute)
 
 
-@router.post("/login")
+@router.post("/login", responses={401: {"description": "The email address or the password is wrong."}})
 async def login(
     credentials: LoginRequest, request: Request, response: Response, parts: PartsDependency, session: SessionDependency
 ) -> LoginAnswer:
@@ -17,7 +19,7 @@ async def login(
         session,
         email=credentials.email,
         password=credentials.password.get_secret_value(),
-        client=request.client.host if request.client else "",
+        client=name_address(request.client.host) if request.client else "",
     )
     response.headers["Cache-Control"] = "no-store"
     return answer

@@ -1,25 +1,36 @@
 """Owns the settings of the business that the token belongs to."""
 
-from fastapi import APIRouter, Response
+from typing import Any, Final
 
-from app.dependencies import SessionDependency, UserDependency
-from app.models.messages import Business, BusinessUpdate
+from fastapi import APIRouter
+
+from app.dependencies import IdentityDependency, Parts, PartsDependency, SessionDependency, UserDependency
+from app.exact_json import ExactRoute
+from app.models.business import Business, BusinessUpdate
+from app.security import Identity
 from app.services.business import read_business, update_business
 
-router = APIRouter(prefix="/api/business", tags=["business"])
+router = APIRouter(prefix="/api/business", tags=["business"], route_class=ExactRoute)
+
+_NO_SETTINGS: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "This business has no settings."}}
+_TAKEN: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "Another business uses this phone number."}}
 
 
-@router.get("/me")
-async def read_settings(user: UserDependency, session: SessionDependency, response: Response) -> Business:
+@router.get("/me", responses=_NO_SETTINGS)
+async def read_settings(identity: IdentityDependency, parts: PartsDependency) -> Business:
     """Return the settings of the user's business."""
-    response.headers["Cache-Control"] = "no-store"
-    return await read_business(session, user.tenant_id)
+    return await _read(parts, identity)
 
 
-@router.put("/me")
+@router.put("/me", responses=_NO_SETTINGS | _TAKEN)
 async def update_settings(
-    update: BusinessUpdate, user: UserDependency, session: SessionDependency, response: Response
+    update: BusinessUpdate, user: UserDependency, session: SessionDependency, parts: PartsDependency
 ) -> Business:
     """Change the settings that are given and return all of them."""
-    response.headers["Cache-Control"] = "no-store"
-    return await update_business(session, user, update)
+    await update_business(session, user, update)
+    return await _read(parts, Identity(user.id, user.tenant_id))
+
+
+async def _read(parts: Parts, identity: Identity) -> Business:
+    available = bool(parts.settings.google_client_id.get_secret_value())
+    return await read_business(parts.database.reads, identity, calendar_available=available)

@@ -3,26 +3,22 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import PartsDependency
-from app.models.messages import Health, Liveness
-from app.services.health import check_health
+from app.models.health import Health, Liveness
 
 router = APIRouter(tags=["health"])
 
 _NO_STORE = {"Cache-Control": "no-store"}
+_RETRY = {**_NO_STORE, "Retry-After": "5"}
 
 
-@router.get("/api/health", responses={503: {"model": Health}}, response_model_exclude_none=True)
-@router.get(
-    "/api/v1/health", responses={503: {"model": Health}}, response_model_exclude_none=True, operation_id="health_v1"
-)
-async def health(parts: PartsDependency, response: Response) -> Health:
+@router.get("/api/health", responses={503: {"model": Health}}, response_model=Health)
+@router.get("/api/v1/health", responses={503: {"model": Health}}, response_model=Health, operation_id="health_v1")
+async def health(parts: PartsDependency) -> Response:
     """Say whether the backend can serve: 200 when every check passes or warns, 503 when one fails."""
-    report = await check_health(parts.database, version=parts.build.version, within=parts.settings.health_timeout)
-    response.headers.update(_NO_STORE)
-    if report.status == "fail":
-        response.status_code = 503
-        response.headers["Retry-After"] = "5"
-    return report
+    report = await parts.health.report(parts.database)
+    if report.healthy:
+        return Response(report.body, headers=_NO_STORE, media_type="application/json")
+    return Response(report.body, 503, headers=_RETRY, media_type="application/json")
 
 
 @router.get("/api/live")

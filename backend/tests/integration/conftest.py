@@ -15,9 +15,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.application import create_app
 from app.services.accounts import create_account
 from app.settings import ROOT
+from backend.tests.integration.quick import authorize, hash_once, make_quick_app
 
 PASSWORD = "correct-horse-battery"
 _READY_WITHIN = 60
@@ -32,7 +32,7 @@ class Account:
 
 @pytest.fixture
 async def app(database_url: str, make_settings) -> AsyncIterator[FastAPI]:
-    app = create_app(make_settings(database_url=database_url, login_failure_limit=3))
+    app = make_quick_app(make_settings(database_url=database_url, login_failure_limit=3))
     yield app
     await app.state.parts.database.close()
 
@@ -49,10 +49,9 @@ def make_account(app: FastAPI) -> Callable:
 
     async def make(business: str = "Test business") -> Account:
         email = f"Owner-{uuid.uuid4().hex}@maya.test"
-        password_hash = await app.state.parts.authenticator.passwords.hash(PASSWORD)
         async with app.state.parts.database.session() as session:
             tenant_id = await create_account(
-                session, business=business, email=email, user_name="Owner", password_hash=password_hash
+                session, business=business, email=email, user_name="Owner", password_hash=hash_once(PASSWORD)
             )
         return Account(tenant_id, email)
 
@@ -75,8 +74,8 @@ def log_in(client: httpx.AsyncClient) -> Callable:
 
 
 @pytest.fixture
-async def authorized(log_in: Callable, account: Account) -> dict[str, str]:
-    return await log_in(account)
+async def authorized(app: FastAPI, account: Account) -> dict[str, str]:
+    return await authorize(app, account.email)
 
 
 @pytest.fixture
@@ -100,8 +99,10 @@ class Server:
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
 
-def uvicorn(*options: str) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", "0", *options]
+def uvicorn() -> list[str]:
+    """The command of a release, on a free port of loopback."""
+    web = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()[0].removeprefix("web:").split()
+    return [sys.executable, "-m", *web[: web.index("--host")], "--host", "127.0.0.1", "--port", "0"]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ async def test_a_new_business_has_quiet_settings(client, account, authorized):
         "phone_number": None,
         "receptionist_enabled": False,
         "greeting": "",
+        "calendar": {"available": False, "connected": False, "account": None},
     }
 
 

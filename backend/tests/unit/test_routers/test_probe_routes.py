@@ -5,8 +5,12 @@ import httpx
 import pytest
 
 from app.application import create_app
+from app.db import Schema
 
 pytestmark = pytest.mark.anyio
+
+
+EVERYTHING = Schema(has_tables=True, applied=frozenset(str(number) for number in range(1, 1000)))
 
 
 class Probed:
@@ -27,7 +31,7 @@ async def get(app, path, **kwargs):
 
 @pytest.fixture
 def make_app(make_settings):
-    def make(outcome=True, **values):
+    def make(outcome=EVERYTHING, **values):
         app = create_app(make_settings(**values))
         app.state.parts = dataclasses.replace(app.state.parts, database=Probed(outcome))
         return app
@@ -37,7 +41,8 @@ def make_app(make_settings):
 
 @pytest.mark.parametrize("path", ["/api/health", "/api/v1/health"])
 @pytest.mark.parametrize(
-    ("outcome", "status", "word"), [(True, 200, "pass"), (False, 503, "fail"), (TimeoutError(), 503, "fail")]
+    ("outcome", "status", "word"),
+    [(EVERYTHING, 200, "pass"), (Schema(has_tables=False), 503, "fail"), (TimeoutError(), 503, "fail")],
 )
 async def test_health_names_each_check(make_app, path, outcome, status, word):
     response = await get(make_app(outcome), path)

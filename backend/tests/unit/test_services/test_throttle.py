@@ -1,6 +1,9 @@
 import pytest
 
+from app.services.counting import Counts, ProcessStorage
 from app.services.throttle import FailureThrottle
+
+pytestmark = pytest.mark.anyio
 
 
 class Clock:
@@ -17,50 +20,60 @@ def clock():
 
 @pytest.fixture
 def throttle(clock):
-    return FailureThrottle(limit=3, window=60, capacity=2, clock=clock)
+    return FailureThrottle(Counts(own=ProcessStorage(capacity=2, now=clock), now=clock), limit=3, window=60)
 
 
-def fail(throttle, key, times):
-    for _ in range(times):
-        throttle.record_failure(key)
+async def fail(throttle, key, times):
+    return [await throttle.count(key) for _ in range(times)]
 
 
-def test_failures_below_the_limit_do_not_wait(throttle):
-    fail(throttle, "a", 2)
-
-    assert throttle.retry_after("a") == 0
+async def test_failures_up_to_the_limit_do_not_wait(throttle):
+    assert await fail(throttle, "a", 3) == [0, 0, 0]
 
 
-def test_the_limit_waits_for_the_oldest_failure_to_leave_the_window(throttle, clock):
-    fail(throttle, "a", 1)
+async def test_the_limit_waits_for_the_oldest_failure_to_leave_the_window(throttle, clock):
+    await fail(throttle, "a", 1)
     clock.now += 20
-    fail(throttle, "a", 2)
+    await fail(throttle, "a", 2)
 
-    assert throttle.retry_after("a") == 40
+    assert await throttle.count("a") == 40
     clock.now += 39.5
-    assert throttle.retry_after("a") == 1
+    assert await throttle.count("a") == 1
     clock.now += 0.5
-    assert throttle.retry_after("a") == 0
+    assert await throttle.count("a") == 0
+    assert await throttle.count("a") == 20
 
 
-def test_keys_are_counted_apart(throttle):
-    fail(throttle, "a", 3)
+async def test_waiting_attempts_do_not_make_the_wait_longer(throttle, clock):
+    assert await fail(throttle, "a", 6) == [0, 0, 0, 60, 60, 60]
+    clock.now += 60
 
-    assert throttle.retry_after("a") == 60
-    assert throttle.retry_after("b") == 0
-
-
-def test_a_success_starts_afresh(throttle):
-    fail(throttle, "a", 3)
-    throttle.forget("a")
-
-    assert throttle.retry_after("a") == 0
+    assert await throttle.count("a") == 0
 
 
-def test_memory_is_bounded_by_dropping_the_key_used_least_recently(throttle):
-    fail(throttle, "a", 3)
-    fail(throttle, "b", 3)
-    fail(throttle, "a", 1)
-    fail(throttle, "c", 3)
+async def test_keys_are_counted_apart(throttle):
+    await fail(throttle, "a", 3)
 
-    assert [throttle.retry_after(key) > 0 for key in "abc"] == [True, False, True]
+    assert await throttle.count("a") == 60
+    assert await throttle.count("b") == 0
+
+
+async def test_a_success_starts_afresh(throttle):
+    await fail(throttle, "a", 3)
+    await throttle.forget("a")
+
+    assert await throttle.count("a") == 0
+
+
+async def test_memory_is_bounded_by_dropping_the_key_used_least_recently(throttle):
+    await fail(throttle, "a", 2)
+    await fail(throttle, "b", 3)
+    await fail(throttle, "a", 1)
+    await fail(throttle, "c", 1)
+
+    assert await throttle.count("a") > 0
+    assert await throttle.count("b") == 0
+
+
+async def test_a_key_that_no_encoding_can_carry_is_counted(throttle):
+    assert await fail(throttle, "\ud800", 4) == [0, 0, 0, 60]

@@ -1,10 +1,12 @@
 import io
 import json
 import logging
+import uuid
 
 import pytest
 
-from app.logs import JsonFormatter, configure_logging, redact, request_id
+from app.logs import JsonFormatter, caller, configure_logging, redact, request_id, trace_id
+from app.security import Identity
 
 
 def entry(record):
@@ -54,6 +56,9 @@ def test_a_traceback_is_one_member_without_secrets():
         ("Authorization: Bearer abc.def-1", "Authorization: Bearer ***"),
         ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "token ***"),
         ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
+        ("?code=4/0Aabc&state=xyz&page=2", "?code=***&state=***&page=2"),
+        ("key sk_live_abc123 and whsec_abc and sk-ant-api03-x", "key *** and *** and ***"),
+        ('{"access_token": "ya29.a0", "n": 1}', '{"access_token": "***", "n": 1}'),
         ("nothing secret at http://h:80/p", "nothing secret at http://h:80/p"),
     ],
 )
@@ -69,6 +74,28 @@ def test_a_member_that_json_cannot_carry_is_rendered_as_text():
     assert entry(record("x", thing={1}))["thing"] == "{1}"
 
 
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x85", "\x9b", "\u2028", "\ud800"])
+def test_no_character_of_a_client_ends_a_line_or_steers_a_terminal(character):
+    line = JsonFormatter().format(record("x", path=f"/a{character}b"))
+
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["path"] == f"/a{character}b"
+
+
+def test_whom_a_request_is_from_stands_in_every_record_of_it():
+    identity = Identity(uuid.uuid4(), uuid.uuid4())
+    tokens = caller.set(identity), trace_id.set("ab" * 16)
+    try:
+        logged = entry(record("x"))
+    finally:
+        caller.reset(tokens[0])
+        trace_id.reset(tokens[1])
+
+    assert (logged["user_id"], logged["tenant_id"]) == (str(identity.user_id), str(identity.tenant_id))
+    assert logged["trace_id"] == "ab" * 16
+
+
 def test_every_logger_writes_to_one_stream(restored_logging):
     stream = io.StringIO()
     configure_logging("WARNING", stream=stream)
@@ -80,3 +107,12 @@ def test_every_logger_writes_to_one_stream(restored_logging):
 
     messages = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
     assert messages == ["from the server", "from the application"]
+
+
+def test_the_calls_of_vendors_are_not_logged_by_their_library(restored_logging):
+    stream = io.StringIO()
+    configure_logging("DEBUG", stream=stream)
+
+    logging.getLogger("httpx").info("HTTP Request: POST https://vendor.test/secret")
+
+    assert stream.getvalue() == ""

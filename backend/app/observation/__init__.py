@@ -1,0 +1,1 @@
+"""What is seen of the running service from outside: figures, errors and traces."""

@@ -1,0 +1,60 @@
+"""Owns which open payments a customer is reminded of; the worker sends what is due (`app.workers`)."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db import UNAVAILABLE
+from app.models.tables import PaymentReminder
+from app.reads import Reads
+
+#: A reminder that is due for ten minutes has no worker, or one that gets nowhere.
+_ATTENTION = """
+SELECT
+    (SELECT count(*) FROM payment_reminders WHERE status = 'pending' AND due_at < now() - interval '10 minutes'),
+    (SELECT count(*) FROM payment_reminders WHERE status = 'failed' AND updated_at > now() - interval '1 day'),
+    (SELECT count(*) FROM payment_reminders WHERE status = 'unknown' AND updated_at > now() - interval '1 day')
+"""
+
+
+async def schedule_reminder(
+    session: AsyncSession, *, tenant_id: uuid.UUID, payment_id: uuid.UUID, phone_number: str, due_at: datetime
+) -> None:
+    """Remind `phone_number` (E.164) of a payment once `due_at` has passed; a payment that has a reminder keeps it.
+
+    The caller commits.
+    """
+    reminder = insert(PaymentReminder).values(
+        tenant_id=tenant_id, payment_id=payment_id, phone_number=phone_number, due_at=due_at
+    )
+    await session.execute(reminder.on_conflict_do_nothing(index_elements=[PaymentReminder.payment_id]))
+
+
+async def cancel_reminder(session: AsyncSession, *, tenant_id: uuid.UUID, payment_id: uuid.UUID) -> None:
+    """Do not remind of a payment, unless a worker is sending the message already. The caller commits."""
+    await session.execute(
+        update(PaymentReminder)
+        .where(
+            PaymentReminder.tenant_id == tenant_id,
+            PaymentReminder.payment_id == payment_id,
+            PaymentReminder.status == "pending",
+        )
+        .values(status="cancelled"),
+        execution_options={"synchronize_session": False},
+    )
+
+
+async def count_reminders(reads: Reads) -> Mapping[str, int]:
+    """Count the reminders that need attention: overdue ones, and those that failed, or may have, within a day.
+
+    Empty when the database does not say.
+    """
+    try:
+        row = await reads.fetch_row(_ATTENTION, ())
+    except UNAVAILABLE:
+        row = None
+    return {} if row is None else dict(zip(("overdue", "failed", "unknown"), row, strict=True))

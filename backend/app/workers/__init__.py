@@ -1,0 +1,1 @@
+"""Holds the programs that run beside the web service."""
