@@ -7,17 +7,32 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fairlead.localplatform.commands import prepare_environment, release_environment, run_in_release
+    from fairlead.localplatform.commands import (
+        call_in_release,
+        prepare_environment,
+        release_environment,
+        run_in_release,
+    )
     from fairlead.localplatform.daemon import find, start, stop
     from fairlead.localplatform.endpoint import Endpoint
 
-__all__ = ["Endpoint", "find", "prepare_environment", "release_environment", "run_in_release", "start", "stop"]
+__all__ = [
+    "Endpoint",
+    "call_in_release",
+    "find",
+    "prepare_environment",
+    "release_environment",
+    "run_in_release",
+    "start",
+    "stop",
+]
 
 _HOMES: Final = {
     "Endpoint": "endpoint",
     "find": "daemon",
     "start": "daemon",
     "stop": "daemon",
+    "call_in_release": "commands",
     "prepare_environment": "commands",
     "release_environment": "commands",
     "run_in_release": "commands",

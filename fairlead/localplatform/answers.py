@@ -51,6 +51,7 @@ class Answers:
             "serviceInstance": self._instance,
             "serviceInstanceUpdate": self._update_instance,
             "variables": self._variables,
+            "variablesForServiceDeployment": self._variables,
             "buildLogs": functools.partial(self._logs, "build"),
             "deploymentLogs": functools.partial(self._logs, "deploy"),
         }

@@ -25,6 +25,19 @@ def run_in_release(config: Config, argv: Sequence[str], *, variables: Mapping[st
     It has the terminal of the caller, and `variables` besides. Returns its exit code; raises `PlatformError` when
     nothing serves.
     """
+    return _run_in_release(config, argv, variables=variables, capture=False).returncode
+
+
+def call_in_release(
+    config: Config, argv: Sequence[str], *, variables: Mapping[str, str] | None = None
+) -> _process.Completed:
+    """Run a command as `run_in_release` does, and return what it printed; raise `CommandError` when it fails."""
+    return _run_in_release(config, argv, variables=variables, capture=True)
+
+
+def _run_in_release(
+    config: Config, argv: Sequence[str], *, variables: Mapping[str, str] | None, capture: bool
+) -> _process.Completed:
     directory = platform_directory(config)
     state = read_running_state(directory)
     if state is None:
@@ -36,7 +49,7 @@ def run_in_release(config: Config, argv: Sequence[str], *, variables: Mapping[st
     if active is None or environment is None or not folder.is_dir():
         raise PlatformError("no release is serving", hint="invoke deploy --env local")
     own = _make_variables(config, state.endpoint, deployment_id=active, environment=environment)
-    return _process.run(argv, cwd=folder, env={**own, **(variables or {})}, check=False, capture=False).returncode
+    return _process.run(argv, cwd=folder, env={**own, **(variables or {})}, check=capture, capture=capture)
 
 
 def prepare_environment(config: Config, lock: Path) -> Path:

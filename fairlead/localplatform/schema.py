@@ -339,5 +339,6 @@ type Query {
   projectToken: ProjectToken!
   serviceInstance(environmentId: String!, serviceId: String!): ServiceInstance!
   variables(environmentId: String!, projectId: String!, serviceId: String, unrendered: Boolean): EnvironmentVariables!
+  variablesForServiceDeployment(environmentId: String!, projectId: String!, serviceId: String!): EnvironmentVariables!
 }
 '''

@@ -6,7 +6,7 @@ missing or of another type is one too, and no message ever holds the token.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from fairlead._http import is_loopback, make_client
-from fairlead._output import redact
+from fairlead._output import passwords_in, redact
 from fairlead.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -197,7 +197,7 @@ class RailwayClient:
             raise ResponseError(f"{what} failed: the platform refused and does not say why")
 
     def fetch_variable_names(self, *, project_id: str, environment_id: str, service_id: str) -> frozenset[str]:
-        """Fetch the names of a service's variables that have a value.
+        """Fetch the names of a service's variables that have a value; one that is sealed has, though it is not shown.
 
         The values are not kept, but masked wherever they should turn up from now on.
         """
@@ -207,7 +207,24 @@ class RailwayClient:
         for name, value in found.items():
             if isinstance(value, str) and _SECRET_NAME.search(name):
                 redact.register(value)
-        return frozenset(name for name, value in found.items() if value not in (None, ""))
+        return frozenset(name for name, value in found.items() if value != "")
+
+    def fetch_variables(
+        self, *, project_id: str, environment_id: str, service_id: str, public: Collection[str] = ()
+    ) -> Mapping[str, str | None]:
+        """Fetch a service's variables as its next deployment would have them; None stands for one that is sealed.
+
+        Every value is masked wherever it should turn up from now on, but for those of the variables called `public`
+        and of those that say where a deployment runs.
+        """
+        variables = {"projectId": project_id, "environmentId": environment_id, "serviceId": service_id}
+        data = self._query("fetching the variables", queries.DEPLOYMENT_VARIABLES, variables)
+        found = data.optional_mapping("variablesForServiceDeployment")
+        for name, value in found.items():
+            if isinstance(value, str) and name not in public and not _is_place(name):
+                for secret in (value, *passwords_in(value)):
+                    redact.register(secret)
+        return {name: value if isinstance(value, str) else None for name, value in found.items()}
 
     def fetch_traffic(
         self, *, environment_id: str, service_id: str, since: datetime, until: datetime, step: int
@@ -286,6 +303,10 @@ class RailwayClient:
         body = {"query": document, "variables": variables}
         answer = self._exchange.call(what, "/graphql/v2", timeout=self._timeout, repeat=repeat, json=body)
         return Fields(self._refusals.read(what, answer), "answer").fields("data")
+
+
+def _is_place(name: str) -> bool:
+    return name.startswith("RAILWAY_") and not _SECRET_NAME.search(name)
 
 
 def _check_url(url: str) -> None:

@@ -111,6 +111,12 @@ query variables($projectId: String!, $environmentId: String!, $serviceId: String
 }
 """
 
+DEPLOYMENT_VARIABLES: Final = """
+query variablesForServiceDeployment($projectId: String!, $environmentId: String!, $serviceId: String!) {
+  variablesForServiceDeployment(projectId: $projectId, environmentId: $environmentId, serviceId: $serviceId)
+}
+"""
+
 TRAFFIC: Final = """
 query traffic(
   $environmentId: String!
@@ -160,6 +166,7 @@ DOCUMENTS: Final = {
     "serviceInstance": SERVICE_INSTANCE,
     "serviceInstanceUpdate": SERVICE_INSTANCE_UPDATE,
     "variables": VARIABLES,
+    "variablesForServiceDeployment": DEPLOYMENT_VARIABLES,
     "traffic": TRAFFIC,
     "deploymentLogs": DEPLOYMENT_LOGS,
     "buildLogs": BUILD_LOGS,
