@@ -1,4 +1,6 @@
-"""Database fixtures for anyone's test-suite: a real PostgreSQL, with nothing to install.
+"""Database fixtures for anyone's test-suite: a real PostgreSQL, with nothing to install; and end-to-end checks.
+
+The end-to-end part (`--url`, `--smoke`, the fixtures `api` and `account`) is `fairlead.verification.endtoend`.
 
 ```
 postgres_server         session    the server: embedded and thrown away, or the one at FAIRLEAD_TEST_DATABASE_URL
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
     from fairlead.postgres import Databases
+
+pytest_plugins = ("fairlead.verification.endtoend",)
 
 VARIABLE = "FAIRLEAD_TEST_DATABASE_URL"
 

@@ -6,12 +6,14 @@ parcel      the archive that is sent, kept so that another environment can be gi
 services    how the services are declared to run, and what of that is not live
 target      where it goes: the platform's client and ids, opened for Railway and for the local platform
 backup      the backup that a deploy asks for, and its refusal where there can be none
+account     the account that the suites log in with
 lock        one act at a time that changes an environment
 releases    release numbers, read from and written to what the platform keeps
 sending     a deploy from the reasons not to, to the line in the history
 rollout     what a deploy does once nothing speaks against it
 following   a deployment on the platform, and its confirmation at the public URL
 watch       the new release beside the one before, after it took over
+suites      the end-to-end suites of the new release, as `verify` runs them
 aftermath   what serves after a failure, and how the earlier release is brought back
 rollback    going back to an earlier release on purpose
 promotion   giving one environment what another one has verified
@@ -27,6 +29,7 @@ from fairlead.deploy.reporting import Reporter
 from fairlead.deploy.rollback import Candidate, list_candidates, roll_back
 from fairlead.deploy.rollout import Options, Outcome
 from fairlead.deploy.sending import deploy
+from fairlead.deploy.suites import find_suites, run_suites
 from fairlead.deploy.target import Target, TargetService, open_local, open_railway
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "deploy",
     "find_recorded_digest",
     "find_serving",
+    "find_suites",
     "list_candidates",
     "open_local",
     "open_railway",
@@ -48,4 +52,5 @@ __all__ = [
     "promote",
     "read_releases",
     "roll_back",
+    "run_suites",
 ]

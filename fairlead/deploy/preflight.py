@@ -13,6 +13,7 @@ from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.lock import Lock
 from fairlead.deploy.releases import Release, find_serving, read_release
 from fairlead.deploy.services import compare_settings, read_processes
+from fairlead.deploy.suites import name_missing_for_suites
 from fairlead.deploy.target import Target, TargetService, name_missing_access
 from fairlead.exceptions import ConfigurationError, Error, LockedError, MigrationError, PlatformError, PreflightError
 from fairlead.railway import Deployment
@@ -66,6 +67,7 @@ def plan(
         problems.append(f"{environment.name} is deployed from branch {environment.branch}, and this is {info.branch}")
     problems += _name_missing_processes(config, environment)
     problems += name_missing_access(config, environment)
+    problems += name_missing_for_suites(config, environment)
     problems += name_missing_database(config, environment) if backup else []
     if info.dirty and environment.platform != "local" and not from_dirty:
         problems.append("the tree has uncommitted changes; commit them, or pass --from-dirty to deploy them marked so")

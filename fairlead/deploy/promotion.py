@@ -10,6 +10,7 @@ from fairlead.deploy.record import GOOD, Record, read_verdicts
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome
 from fairlead.deploy.sending import Opener, send
+from fairlead.deploy.suites import name_missing_for_suites
 from fairlead.deploy.target import Target, name_missing_access
 from fairlead.exceptions import PreflightError
 from fairlead.history import History
@@ -56,6 +57,7 @@ def promote(
         clock=clock,
         problems=(
             *name_missing_access(config, environment),
+            *name_missing_for_suites(config, environment),
             *(name_missing_database(config, environment) if options.back_up is not None else ()),
         ),
         options=options,

@@ -22,6 +22,7 @@ from fairlead.deploy.preflight import Lint, Standing
 from fairlead.deploy.record import Record
 from fairlead.deploy.releases import Release, find_previous, next_number, read_release
 from fairlead.deploy.reporting import Clock
+from fairlead.deploy.suites import check_release
 from fairlead.deploy.target import Target, TargetService
 from fairlead.deploy.watch import Watch, fetch_release, fetch_same, fetch_service
 from fairlead.exceptions import (
@@ -89,6 +90,7 @@ class Rollout:
         options: Options,
     ) -> None:
         self._config = config
+        self._environment = environment
         self._target = target
         self._lock = lock
         self._clock = clock
@@ -144,7 +146,7 @@ class Rollout:
         (web, earlier), *_ = [self._suspect(service, standing, serving.digest) for service in target.services]
         with self._settled(earlier):
             self._verify(serving.digest)
-            doubt = self._watch_service(serving.digest, web)
+            doubt = _join(self._check_suites(serving.digest), self._watch_service(serving.digest, web))
         if doubt is not None:
             raise doubt
         return replace(kept, steps=clock.steps, seconds=clock.seconds, verified=True)
@@ -230,10 +232,12 @@ class Rollout:
             self._verify(parcel.digest, deployment_id=web.deployment_id if canary is not None else None)
             if canary is not None and (doubt := self._try_canary(parcel.digest, web)) is not None:
                 return doubt
+        # The other services follow all the same where nothing can be said: two releases side by side are no better.
+        doubt = self._check_suites(parcel.digest) if web is not None else None
         for service in pending:
             self._deliver(service, parcel, release, standing)
         watched = web is not None and (canary is None or web is suspect)
-        return self._watch_service(parcel.digest, web) if web is not None and watched else None
+        return _join(doubt, self._watch_service(parcel.digest, web) if web is not None and watched else None)
 
     def _deliver(
         self,
@@ -260,6 +264,11 @@ class Rollout:
         with self._clock.step("verify") as detail:
             confirm(self._config, self._target, digest, deployment_id=deployment_id)
             detail.append(f"the digest was served {self._config.deploy.confirmations} times in a row")
+
+    def _check_suites(self, digest: str) -> InconclusiveError | None:
+        return check_release(
+            self._config, self._environment, self._target, digest, clock=self._clock, record=self._record
+        )
 
     def _give_up(self, error: Error) -> None:
         """Have the platform end what it may still be working on, so that it does not take over after all."""
@@ -325,3 +334,9 @@ class Rollout:
             judgement = watch.run(self._clock.reporter)
             detail.append(f"{judgement.verdict}: {judgement.reason}")
         return judgement
+
+
+def _join(*doubts: InconclusiveError | None) -> InconclusiveError | None:
+    """Make one of what was left open; None where nothing was."""
+    left = [one for one in doubts if one is not None]
+    return InconclusiveError("; ".join(one.message for one in left), hint=left[0].hint) if left else None

@@ -99,13 +99,13 @@ def _check_scope(environment: EnvironmentConfig, scope: Scope, variable: str) ->
 
 
 def _find_services(config: Config, environment: EnvironmentConfig, scope: Scope) -> tuple[TargetService, ...]:
-    declared = environment.services or {WEB: config.name}
+    declared = {WEB: config.name, **environment.services}
     ordered = sorted(declared.items(), key=lambda item: item[0] != WEB)
     found = {kind: next((one for one in scope.services if name in {one.name, one.id}), None) for kind, name in ordered}
     missing = [declared[kind] for kind, service in found.items() if service is None]
-    if missing or WEB not in declared:
+    if missing:
         known = ", ".join(sorted(one.name for one in scope.services)) or "none"
-        what = f"no service {' and no service '.join(map(repr, missing))}" if missing else "no service named as the web"
+        what = f"no service {' and no service '.join(map(repr, missing))}"
         hint = f"name them in [tool.fairlead.environments.{environment.name}] services; the project has: {known}"
         raise PlatformError(f"project {scope.project_name} has {what}", hint=hint)
     return tuple(TargetService(kind, one.name, one.id) for kind, one in found.items() if one is not None)

@@ -22,9 +22,9 @@ _ALONE: Final[Mapping[str, str]] = {
     "promote": "deploys",
     "rollback": "deploys",
     "releases": "releases",
-    "verify": "releases",
+    "verify": "verify",
 }
-_GROUPS: Final = ("config", "db", "migrations", "platform", "railway")
+_GROUPS: Final = ("config", "db", "env", "migrations", "platform", "railway")
 
 
 def find_act(name: str) -> Act | None:

@@ -49,7 +49,7 @@ def deploy(
     quiet: bool = False,
     json: bool = False,
 ) -> None:
-    """Deploy the tree: preflight, bundle, backup, upload, follow, verify, watch, record; rolls back on failure."""
+    """Deploy the tree: preflight, bundle, backup, upload, follow, verify, suites, watch, record; undone on failure."""
     from fairlead import config
     from fairlead.exceptions import ConfigurationError
 
@@ -299,12 +299,14 @@ def _show_plan(
             "digest": made.digest,
             "files": made.files(),
             "backup": backup,
+            "suites": environment.suites,
         }
         _output.result_json({**facts, "problems": problems})
     else:
         _output.result(f"would deploy {made.info.title} to {environment.name} ({environment.platform})")
         _output.result(f"  digest {made.digest or 'none'}, {len(made.entries)} files")
-        watched = "watch, " if environment.watch else ""
+        watched = f"suites ({environment.suites}), " if environment.suites != "off" else ""
+        watched += "watch, " if environment.watch else ""
         _output.result(f"  then: {'backup, ' if backup else ''}upload, follow, verify, {watched}record")
     if problems:
         raise PreflightError(f"a deploy to {environment.name} would be refused", problems=problems)

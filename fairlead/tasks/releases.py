@@ -1,4 +1,4 @@
-"""`build`, `releases` and `verify`: what would be sent, what was, and whether it serves."""
+"""`build` and `releases`: what would be sent, and what was."""
 
 import contextlib
 from pathlib import Path
@@ -94,56 +94,6 @@ def _describe(release: "Release") -> str:
     return ", ".join(one for one in told if one)
 
 
-@act(
-    help={
-        "env": _ENV,
-        "url": "check this address instead of an environment's",
-        "digest": "ask for this digest",
-        "json": _JSON,
-    }
-)
-def verify(env: str = "local", url: str = "", digest: str = "", json: bool = False) -> None:
-    """Check a live service: health and digest. Exits 4 when it is unhealthy, 5 when it cannot be checked."""
-    from fairlead import config, verification
-    from fairlead import deploy as deploying
-    from fairlead.exceptions import InconclusiveError, VerificationError
-
-    loaded = config.load()
-    where = url.rstrip("/") or _public_url(loaded, loaded.environment(env))
-    probes = (verification.Probe("health", loaded.health_path), verification.Probe("version", loaded.version_path))
-    wanted = digest or (None if url else deploying.find_recorded_digest(loaded, loaded.environment(env)))
-    report = verification.wait_for_release(
-        where, probes, digest=wanted, confirmations=loaded.deploy.confirmations, timeout=30.0
-    )
-    if json:
-        answers = {
-            one.probe.name: {"problem": one.problem, "ms": round(one.seconds * 1000, 1)} for one in report.answers
-        }
-        _output.result_json(
-            {
-                "url": where,
-                "verdict": report.verdict,
-                "reason": report.reason,
-                "digest": report.digest,
-                "probes": answers,
-            }
-        )
-    if report.verdict is verification.Verdict.UNHEALTHY:
-        raise VerificationError(
-            f"{where} is unhealthy: {report.reason}", hint="invoke platform.logs, or the platform's own log"
-        )
-    if report.verdict is verification.Verdict.INCONCLUSIVE:
-        raise InconclusiveError(
-            f"{where} could not be checked: {report.reason}", hint="is it running, and is that its address?"
-        )
-    _output.status("ok", f"{where} is healthy and serves {report.digest or 'no digest'}")
-    if wanted is None:
-        _output.status(
-            "note",
-            "no verdict on record here says which digest should serve, so any was accepted; --digest asks for one",
-        )
-
-
 def open_target(
     loaded: "Config", environment: "EnvironmentConfig", *, start: bool = True
 ) -> "contextlib.AbstractContextManager[Target]":
@@ -153,18 +103,3 @@ def open_target(
     if environment.platform == "local":
         return deploying.open_local(loaded, start=start)
     return deploying.open_railway(loaded, environment)
-
-
-def _public_url(loaded: "Config", environment: "EnvironmentConfig") -> str:
-    from fairlead import localplatform
-    from fairlead.exceptions import ConfigurationError, InconclusiveError
-
-    if environment.platform != "local":
-        if environment.url:
-            return environment.url
-        where = f"tool.fairlead.environments.{environment.name}.url"
-        raise ConfigurationError(f"{where} is missing", hint="declare it, or pass --url")
-    endpoint = localplatform.find(loaded)
-    if endpoint is None:
-        raise InconclusiveError("the local platform is not running", hint="invoke deploy --env local, or pass --url")
-    return endpoint.public_url

@@ -22,10 +22,11 @@ def _say(environment: EnvironmentConfig) -> dict[str, str]:
         "branch": f"`{environment.branch}`" if environment.branch else "any",
         "URL": f"`http://127.0.0.1:{CONFIG.platform.port}`, or the next free port" if here else f"<{environment.url}>",
         "platform": f"`{environment.platform}`",
-        "services": " ".join(f"`{name}`" for name in environment.services.values()) or f"`{CONFIG.name}`",
+        "services": ", ".join(f"`{name}`" for name in {"web": CONFIG.name, **environment.services}.values()),
         "approval": "yes" if environment.approval else "no",
         "backup first": "yes" if environment.backup else "no",
         "watch": f"{environment.watch:g} s" if environment.watch else "none",
+        "suites": environment.suites if environment.suites != "off" else "none",
         "promoted from": environment.promote_from or "",
         "database for backups and migrations": f"`{environment.database_url_env}`"
         if environment.database_url_env

@@ -36,7 +36,7 @@ def _keys() -> list[str]:
 
 
 def test_every_key_stands_in_the_reference_with_nothing_beside_it() -> None:
-    documented = set(re.findall(r"^\| `([a-z.-]+)` \|", REFERENCE, re.MULTILINE))
+    documented = set(re.findall(r"^\| `([a-z0-9.-]+)` \|", REFERENCE, re.MULTILINE))
     known = {re.sub(r"^environments\.[^.]+\.", "", key) for key in _keys()}
     assert documented == known
 

@@ -19,7 +19,7 @@ from graphql import GraphQLSchema, build_schema, graphql_sync, parse
 from fairlead.localplatform.schema import SCHEMA
 from tests.integration.deploy.answers import Answers
 from tests.integration.deploy.script import ENVIRONMENT, PROJECT, SERVICE, WORKER, Plan, Record, Served, Timeline
-from tests.integration.deploy.sockets import Fault, Hold, Request, Server
+from tests.integration.deploy.sockets import Fault, Hold, Request, Server, at
 
 TOKEN, ACCOUNT_TOKEN = "canary-project-token-9f3a", "canary-account-token-77c1"
 OLD, OLDER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
@@ -90,10 +90,13 @@ class RailwayDouble:
         else:
             self._faults[operation].extend(faults)
 
-    def hold(self, operation: str, *, when: Callable[[], bool] = lambda: True) -> Hold:
-        """Keep requests for an operation waiting until they are released, those that come while `when` says so."""
+    def hold(self, operation: str, *, when: Callable[[], bool] = lambda: True, path: str = "") -> Hold:
+        """Keep requests for an operation waiting until they are released, those that come while `when` says so.
+
+        With `path` only requests for that path are kept.
+        """
         held = Hold(self._server, when)
-        self.fail(operation, held, always=True)
+        self.fail(operation, at(path, held) if path else held, always=True)
         return held
 
     def lose(self, operation: str) -> None:

@@ -14,6 +14,7 @@ STRANGE: Final = "sha256:" + "f" * 64
 WATCH: Final = {"FAIRLEAD_ENVIRONMENTS_STAGING_WATCH": "8"}
 SHORT: Final = {"FAIRLEAD_DEPLOY_TIMEOUT": "0.7"}
 STAGING: Final = "FAIRLEAD_ENVIRONMENTS_STAGING_"
+SUITES: Final = {f"{STAGING}SUITES": "smoke", "VERIFY_EMAIL": "ann@shop.test", "VERIFY_PASSWORD": "no-such-secret"}
 ROLLBACK: Final = ("rollback", "3", "--env", "staging", "--auto-confirm")
 ACCOUNT: Final = {
     "RAILWAY_API_TOKEN": ACCOUNT_TOKEN,

@@ -27,6 +27,7 @@ name = "shop"
 backend = "shop"
 migrations = { directory = "shop/migrations" }
 bundle = { include = ["app/*.py", "app/*.bin", "migrations/*.sql", "Procfile"] }
+verify = { suites = "checks" }
 deploy = { timeout = 5.0, confirmations = 3, smoke = ["/api/smoke"], required-variables = ["DATABASE_URL"] }
 
 [tool.fairlead.environments.staging]
@@ -40,8 +41,29 @@ promote-from = "staging"
 railway-environment = "staging"
 services = { web = "shop" }
 """
+#: A suite that asks the public URL; the second check is none of the smoke ones.
+SUITE = """\
+import pytest
+
+SUITE_ORDER = 1
+
+
+@pytest.mark.smoke
+@pytest.mark.phase("fetch")
+def test_orders_are_listed(api, not_checked):
+    reply = api.get("/api/orders")
+    if reply.status == 501:
+        not_checked("nobody can order here")
+    assert reply.status == 200, f"the orders answer {reply.status}"
+
+
+@pytest.mark.phase("persistence")
+def test_orders_are_kept(api):
+    assert api.get("/api/orders/kept").status == 200
+"""
 FILES = {
     "pyproject.toml": PYPROJECT,
+    "checks/test_orders.py": SUITE,
     ".gitignore": ".fairlead/\n",
     "shop/Procfile": "web: python -m app.main\nworker: python -m app.main --work\n",
     "shop/app/main.py": "app = None\n",

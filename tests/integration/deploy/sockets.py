@@ -94,6 +94,17 @@ def only(when: Callable[[], bool], fault: Fault) -> Fault:
     return perhaps
 
 
+def at(path: str, fault: Fault) -> Fault:
+    """Let a fault strike only requests for that path."""
+
+    async def perhaps(request: Request) -> bool:
+        if request.path != path:
+            return True
+        return await fault(request) or False
+
+    return perhaps
+
+
 def hang() -> Fault:
     """Take the request and never answer it."""
 

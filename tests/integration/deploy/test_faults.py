@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.deploy import platform_rows, release_rows
+from tests.integration.deploy import platform_rows, release_rows, suite_rows
 from tests.integration.deploy.rows import Row
 from tests.integration.deploy.shop import Shop, tell
 
 Note = Callable[[str, object], None]
+ROWS = (*platform_rows.ROWS, *release_rows.ROWS, *suite_rows.ROWS)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.fault) for row in (*platform_rows.ROWS, *release_rows.ROWS)])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.fault) for row in ROWS])
 @pytest.mark.usefixtures("impatient")
 def test_deploy_ends_as_the_table_says(row: Row, shop: Shop, record_property: Note) -> None:
     row.arrange(shop.double)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.integration.deploy.railway_double import OLD, RailwayDouble
-from tests.integration.deploy.rows import ROLLBACK, STRANGE, WATCH, serves
+from tests.integration.deploy.rows import ROLLBACK, STRANGE, SUITES, WATCH, serves
 from tests.integration.deploy.script import Plan
 from tests.integration.deploy.shop import Ended, Shop, tell
 
@@ -27,7 +27,7 @@ class Step:
     """Where a deploy is when the signal comes.
 
     `serves` is what the public URL serves then, `says` a pattern of what the next deploy tells, `sends` whether that
-    one sends the bundle again.
+    one sends the bundle again. `again` is the environment of that one.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Step:
     says: str = "was broken off"
     sends: bool = True
     environ: Mapping[str, str] = field(default_factory=dict)
+    again: Mapping[str, str] = field(default_factory=dict)
 
 
 def _nothing() -> None: ...
@@ -69,6 +70,11 @@ def _verify(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], Non
     return double.hold("public", when=lambda: double.served.digest != OLD).wait, _nothing
 
 
+def _suites(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
+    held = double.hold("public", path="/api/orders")
+    return held.wait, held.release
+
+
 def _going_back(double: RailwayDouble) -> tuple[Callable[[], None], Callable[[], None]]:
     double.plan, double.rollback_plan = _WRONG, Plan(hold="DEPLOYING")
     return lambda: double.wait_for("rolling back"), _nothing
@@ -82,6 +88,15 @@ STEPS = (
     Step("once the bundle was taken, before the answer", _taken, sends=False),
     Step("while the deployment is followed", _follow, says=_BEGUN, sends=False),
     Step("while the release is verified", _verify, serves="new", says=_BEGUN, sends=False),
+    Step(
+        "while its suites run",
+        _suites,
+        serves="new",
+        says=_BEGUN + ".*suite orders: passed",
+        sends=False,
+        environ=SUITES,
+        again=SUITES,
+    ),
     Step("while the release is watched", _hold("traffic"), serves="new", says=_BEGUN, sends=False, environ=WATCH),
     Step("before it is rolled back", _hold("deploymentRollback", _WRONG), serves="something else", says=_BEGUN),
     Step("while it is rolled back", _going_back, serves="something else", says=_BEGUN),
@@ -105,7 +120,7 @@ def test_next_deploy_recovers_from_one_that_was_broken_off(
     seen, sent = shop.seen(), len(double.received)
     timer = threading.Timer(_GOES_ON_FOR, double.go_on)
     timer.start()
-    following = shop.run()
+    following = shop.run(**step.again)
     timer.join()
     tell(
         record_property,
