@@ -6,6 +6,8 @@ Four measures, each reported and each enforced:
 - branches: of all ways out of a condition, those that were taken
 - functions: of all functions, those of which at least one statement ran
 - lines: of all lines that statements stand on, those whose statement ran; a call spread over ten lines counts ten
+
+Of the lines in single folders more may be asked (`folders`), so that one part cannot hide behind another.
 """
 
 import ast
@@ -51,6 +53,11 @@ class Coverage:
         """Sum one measure over all files."""
         return sum((file[name] for file in self.files.values()), Measure(0, 0))
 
+    def within(self, folder: str) -> "Coverage":
+        """Return the part of it that is about the files below a folder."""
+        start = folder.rstrip("/") + "/"
+        return Coverage({path: file for path, file in self.files.items() if path.startswith(start)})
+
     def worst(self, name: str, *, count: int = _WORST) -> list[tuple[str, Measure]]:
         """Return the files that lack most of one measure, the worst first."""
         lacking = [(path, file[name]) for path, file in self.files.items() if file[name].covered < file[name].total]
@@ -77,24 +84,27 @@ def read_report(text: str, *, root: Path) -> Coverage:
 def shortfalls(coverage: Coverage, thresholds: CoverageConfig) -> list[str]:
     """Describe each measure that lies below its threshold, with the files that lack most of it."""
     found = []
-    for name in MEASURES:
-        total, threshold = coverage.total(name), _threshold(thresholds, name)
-        if total.percent < threshold:
+    for label, name, part, threshold in _demands(coverage, thresholds):
+        total = part.total(name)
+        if not part.files:
+            found.append(f"{label}: no file of it was measured")
+        elif total.percent < threshold:
             worst = "; ".join(
                 f"{path} {measure.percent:.0f} % ({measure.total - measure.covered} missing)"
-                for path, measure in coverage.worst(name)
+                for path, measure in part.worst(name)
             )
-            found.append(f"{name}: {total.percent:.2f} % is below {threshold:g} %; most is missing in {worst}")
+            found.append(f"{label}: {total.percent:.2f} % is below {threshold:g} %; most is missing in {worst}")
     return found
 
 
 def render(coverage: Coverage, thresholds: CoverageConfig) -> str:
-    """Return the table of the four measures."""
-    lines = [f"{'measure':<12}{'covered':>9}{'of':>9}{'per cent':>10}{'at least':>10}"]
-    for name in MEASURES:
-        total = coverage.total(name)
-        figures = f"{total.covered:>9}{total.total:>9}{total.percent:>10.2f}{_threshold(thresholds, name):>10g}"
-        lines.append(f"{name:<12}{figures}")
+    """Return the table of the four measures, and of the lines in each folder that more is asked of."""
+    demands = _demands(coverage, thresholds)
+    width = max(len(label) for label, *_ in demands) + 2
+    lines = [f"{'measure':<{width}}{'covered':>9}{'of':>9}{'per cent':>10}{'at least':>10}"]
+    for label, name, part, threshold in demands:
+        total = part.total(name)
+        lines.append(f"{label:<{width}}{total.covered:>9}{total.total:>9}{total.percent:>10.2f}{threshold:>10g}")
     return "\n".join(lines)
 
 
@@ -144,8 +154,14 @@ def _line_counts(path: Path) -> dict[int, int]:
     return counts
 
 
-def _threshold(thresholds: CoverageConfig, name: str) -> float:
-    return float(getattr(thresholds, name))
+def _demands(coverage: Coverage, thresholds: CoverageConfig) -> list[tuple[str, str, Coverage, float]]:
+    """Return what is asked: how it is called, the measure, the part of the files it is about, and how much at least."""
+    whole = [(name, name, coverage, float(getattr(thresholds, name))) for name in MEASURES]
+    folders = [
+        (f"lines of {folder}", "lines", coverage.within(folder), threshold)
+        for folder, threshold in thresholds.folders.items()
+    ]
+    return [*whole, *folders]
 
 
 def _unusable(why: str) -> CommandError:

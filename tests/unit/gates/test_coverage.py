@@ -102,6 +102,29 @@ def test_the_worst_files_come_first() -> None:
     assert [path for path, _ in coverage.Coverage(files).worst("lines")] == ["b", "a"]
 
 
+def _split() -> coverage.Coverage:
+    """Two folders of which one hides behind the other."""
+    files = {"good/a.py": Measure(99, 100), "goods/b.py": Measure(0, 1), "bad/c.py": Measure(8, 10)}
+    return coverage.Coverage({path: dict.fromkeys(coverage.MEASURES, lines) for path, lines in files.items()})
+
+
+@pytest.mark.parametrize(
+    ("folders", "shortfall"),
+    [
+        ({"good": 99.0}, None),
+        ({"bad": 80.0}, None),
+        ({"good": 99.0, "bad": 80.1}, "lines of bad: 80.00 % is below 80.1 %; most is missing in bad/c.py"),
+        ({"gone": 0.0}, "lines of gone: no file of it was measured"),
+    ],
+)
+def test_a_folder_cannot_hide_behind_another(folders: dict[str, float], shortfall: str | None) -> None:
+    thresholds = CoverageConfig(statements=10, branches=10, functions=10, lines=10, folders=folders)
+    found = coverage.shortfalls(_split(), thresholds)
+    assert len(found) == (shortfall is not None)
+    assert shortfall is None or found[0].startswith(shortfall)
+    assert [line for line in coverage.render(_split(), thresholds).splitlines() if line.startswith("lines of ")]
+
+
 def _repository(folder: Path, threshold: int) -> Path:
     (folder / "module.py").write_text(SOURCE)
     thresholds = "\n".join(f"{name} = {threshold}" for name in coverage.MEASURES)
