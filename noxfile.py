@@ -46,6 +46,8 @@ TEST_TOOLS = (
     "asyncpg",
     "bandit",
     "coverage",
+    "hypothesis",
+    "jsonschema-rs",
     "pip-audit",
     "pytest",
     "pytest-xdist",
@@ -203,7 +205,8 @@ def run_tests(session: nox.Session, kind: str, *, measured: bool) -> None:
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     if ON_GITHUB:
         command += ["-p", "fairlead.gates.annotations"]
-    session.run(*command, *selection(session.posargs, [f"tests/{kind}", f"backend/tests/{kind}"]))
+    folders = [f"tests/{kind}", f"backend/tests/{kind}", *(["tests/docs"] if kind == "unit" else [])]
+    session.run(*command, *selection(session.posargs, folders))
 
 
 def coverage_folder() -> Path:
@@ -222,8 +225,8 @@ def coverage_folder() -> Path:
 
 @nox.session(tags=["quick", "static"])
 def lint(session: nox.Session) -> None:
-    """Check style, formatting and layers: ruff and import-linter."""
-    provide(session, "ruff", "import-linter")
+    """Check style, formatting, layers, and that the documents of the variables say what the settings declare."""
+    provide(session, "ruff", "import-linter", "pydantic-settings", "sqlalchemy")
     session.env["RUFF_CACHE_DIR"] = str(cache("ruff"))
     session.env["PYTHONPATH"] = "backend"
     if ON_GITHUB:
@@ -233,6 +236,7 @@ def lint(session: nox.Session) -> None:
         ["ruff", "check", *(session.posargs or ["."])],
         ["ruff", "format", "--check", "."],
         ["lint-imports", "--cache-dir", str(cache("import-linter"))],
+        ["python", "-m", "fairlead", "env.docs", "--check", "--python", "python"],
     )
 
 
@@ -320,6 +324,32 @@ def build(session: nox.Session) -> None:
     """Build the bundle and the wheel, install each in an empty environment, and run it there."""
     provide(session, "-r", "requirements.txt")
     session.run("python", "-m", "fairlead.gates.packages", *session.posargs)
+
+
+@nox.session(default=False, tags=["contract"])
+def contract(session: nox.Session) -> None:
+    """Check that openapi.json is true and breaks no client unannounced, by trying it; `-- --write` makes it anew."""
+    provide(session, *RUNTIME, "pytest", "schemathesis")
+    shown = ["--annotations"] if ON_GITHUB else []
+    session.run("python", "-m", "fairlead.gates.contract", *shown, *session.posargs)
+
+
+@nox.session(default=False, tags=["e2e"])
+def e2e(session: nox.Session) -> None:
+    """Deploy the tree to a local platform of its own, vendors doubled, and run the end-to-end suites; `-- --smoke`."""
+    provide(session, "-r", "requirements.txt", "pytest")
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # every suite is a process of its own, as every act and every release
+    # An interrupted run takes its platform down, which takes longer than nox would wait by itself.
+    patience = {"interrupt_timeout": 90.0, "terminate_timeout": 90.0}
+    doubles = ["--doubles", "backend.tests.e2e.vendors"]
+    session.run("python", "-m", "fairlead.gates.endtoend", *doubles, *session.posargs, **patience)
+
+
+@nox.session(default=False, tags=["performance"])
+def performance(session: nox.Session) -> None:
+    """Measure the backend against its budgets, and its CPU for an answer against the base's; `-- --soak 300`."""
+    provide(session, *RUNTIME)
+    session.run("python", "-m", "backend.tests.performance", *session.posargs)
 
 
 @nox.session(default=False, tags=["locks"])

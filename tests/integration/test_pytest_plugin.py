@@ -68,8 +68,11 @@ def run_pytest(repository: Path, *arguments: str, **variables: str) -> "subproce
 def start_pytest(repository: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_CORE_"))}
     inherited.pop("FAIRLEAD_TEST_DATABASE_URL", None)
+    # Other plugins that are installed here take longer to load than the suite takes, in each of its processes.
+    inherited["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    plugins = ["-p", "fairlead.pytest_plugin", "-p", "xdist", "-p", "no:cacheprovider"]
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "fairlead.pytest_plugin", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-q", *plugins, *arguments],
         cwd=repository,
         env={**inherited, "PYTHONPATH": str(ROOT), **variables},
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ The same gate passes on a copy without the defect, so that it is the defect that
 all copies and kept between runs: they are stamped with what they were made from, so that is safe.
 """
 
+import json
 import os
 import re
 import shutil
@@ -65,6 +66,13 @@ def plant_destruction(root: Path) -> None:
     (folder / "901_planted.down.sql").write_text(f"CREATE TABLE planted {body}")
 
 
+def plant_client(root: Path) -> None:
+    """Add to what clients know an operation that the application does not have."""
+    document = json.loads((root / "backend" / "openapi.json").read_text("utf-8"))
+    document["paths"]["/api/planted"] = {"get": {"responses": {"200": {"description": "Done."}}}}
+    (root / "base.json").write_text(json.dumps(document), "utf-8")
+
+
 def set_thresholds(root: Path, percent: float) -> None:
     """Set all four coverage thresholds."""
     file = root / "pyproject.toml"
@@ -76,6 +84,10 @@ def set_thresholds(root: Path, percent: float) -> None:
 
 _AUDIT = ("security", "--", "--advisories", "tests/advisories")
 _FAILING = "def test_planted() -> None:\n    assert 1 == 2\n"
+_PLANT_ROUTE = append(
+    "backend/app/routers/version.py",
+    '\n\n@router.get("/api/planted")\nasync def planted() -> int:\n    """Fail."""\n    return 1 // 0\n',
+)
 _COVERAGE = ("coverage", "--", _COVERAGE_TESTS, "-n0")
 
 DEFECTS = (
@@ -91,6 +103,12 @@ DEFECTS = (
         ("lint",),
         append("fairlead/_polling.py", "\nfrom fairlead import deploy as deploy  # noqa: E402\n"),
         r"fairlead\._polling -> fairlead\.deploy",
+    ),
+    Defect(
+        "stale document",
+        ("lint",),
+        append("backend/ENVIRONMENT_VARIABLES.md", "\nPlanted by hand.\n"),
+        r"-Planted by hand\.\n[\s\S]*1 document is not what the settings declare",
     ),
     Defect(
         "type error",
@@ -146,6 +164,15 @@ DEFECTS = (
         append("backend/app/main.py", "\nimport nothing_of_this_name\n"),
         "No module named 'nothing_of_this_name'",
     ),
+    Defect("route that openapi.json lacks", ("contract", "--", "document"), _PLANT_ROUTE, "openapi.json is stale"),
+    Defect(
+        "client broken without a word",
+        ("contract", "--", "changes", "--base", "base.json"),
+        plant_client,
+        r"GET /api/planted: .*\[operation operation-removed",
+        clean=("contract", "--", "changes", "--base", "backend/openapi.json"),
+    ),
+    Defect("route that fails", ("contract", "--", "requests", "--write"), _PLANT_ROUTE, "Server error"),
 )
 
 

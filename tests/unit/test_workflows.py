@@ -121,6 +121,14 @@ def test_the_backends_workflow_runs_on_both_branches_by_hand_and_for_what_it_con
     assert triggers["push"] == triggers["pull_request"]
 
 
+def test_the_suites_run_in_full_on_main_weekly_and_by_hand_and_their_quick_part_on_pull_requests() -> None:
+    workflow = load(WORKFLOWS["e2e.yml"])
+    assert workflow["on"]["push"] == {"branches": ["main"]}
+    assert set(workflow["on"]) == {"push", "pull_request", "schedule", "workflow_dispatch"}
+    assert [len(one["cron"].split()) for one in workflow["on"]["schedule"]] == [5]
+    assert workflow["jobs"]["suites"]["env"] == {"SMOKE_TEST": "${{ github.event_name == 'pull_request' }}"}
+
+
 CHECKOUT = {"uses": "actions/checkout@" + "0" * 40, "with": {"persist-credentials": False}}
 PYTHON = {"uses": "actions/setup-python@" + "0" * 40}
 NOX = {"run": "nox -s lint"}
