@@ -3,7 +3,9 @@
 import functools
 import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     in the test process as well; the platform's process alone runs code that is reached nowhere else, so some of its
     tests give it these variables back.
     """
+    _leave_threads_unmeasured()
     starts_workers = not hasattr(config, "workerinput") and config.getoption("numprocesses", default=None)
     if not starts_workers:
         for name in set(_MEASURING) & set(os.environ):
@@ -42,6 +45,17 @@ def certificates_read_once() -> Iterator[None]:
         once = functools.lru_cache(maxsize=8)(httpx.create_ssl_context)
         patch.setattr("httpx._transports.default.create_ssl_context", once)
         yield
+
+
+def _leave_threads_unmeasured() -> None:
+    """Keep coverage out of threads on Python 3.11, which spins for ever otherwise, once in some thousand tests.
+
+    Coverage asks greenlet in each thread that it measures, and greenlet cleans up after such a thread in a pending call
+    of the main one. A second thread that ends meanwhile asks for attention, which 3.11 cannot give within a pending
+    call, and under a trace function its evaluation loop tries again without end (`CHECK_EVAL_BREAKER` at a RESUME).
+    """
+    if sys.version_info < (3, 12) and sys.gettrace() is not None:
+        threading.settrace(None)
 
 
 @pytest.fixture(scope="session")
