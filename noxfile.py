@@ -38,6 +38,8 @@ STATE = ROOT / ".fairlead"
 GATES_LOCK = "requirements-gates.txt"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 ON_GITHUB = "GITHUB_ACTIONS" in os.environ
+#: A gate that is interrupted ends the servers that it started, which takes longer than nox would wait by itself.
+PATIENCE = {"interrupt_timeout": 90.0, "terminate_timeout": 90.0}
 
 #: What the toolkit and the backend need to run, exactly as it is locked for people and for releases.
 RUNTIME = ("-r", "requirements.txt", "-r", "backend/requirements.txt")
@@ -194,19 +196,26 @@ def selection(posargs: list[str], folders: list[str]) -> list[str]:
 def run_tests(session: nox.Session, kind: str, *, measured: bool) -> None:
     """Run the tests of one kind, of the toolkit and of the backend, measuring coverage where that is asked."""
     provide(session, *RUNTIME, *TEST_TOOLS)
-    command = ["python", "-m", "pytest"]
-    if measured:
-        session.env["COVERAGE_FILE"] = str(coverage_folder() / "data")
-        command = ["python", "-m", "coverage", "run", "-m", "pytest"]
     # Integration tests wait for processes half of their time, so two workers for each core keep the cores busy.
     workers = (os.cpu_count() or 1) * (2 if kind == "integration" else 1)
-    command += ["-n", str(min(workers, 8)), "--dist", "worksteal", "-o", f"cache_dir={cache('pytest-' + session.name)}"]
+    pytest = ["-m", "pytest", "-n", str(min(workers, 8)), "--dist", "worksteal"]
+    pytest += ["-o", f"cache_dir={cache('pytest-' + session.name)}"]
     # Tests start hundreds of Python processes: compiling every module in each of them would double the time.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     if ON_GITHUB:
-        command += ["-p", "fairlead.gates.annotations"]
-    folders = [f"tests/{kind}", f"backend/tests/{kind}", *(["tests/docs"] if kind == "unit" else [])]
-    session.run(*command, *selection(session.posargs, folders))
+        pytest += ["-p", "fairlead.gates.annotations"]
+    toolkit = [f"tests/{kind}", *(["tests/docs"] if kind == "unit" else [])]
+    backend = [f"backend/tests/{kind}"]
+    if not measured:
+        session.run("python", *pytest, *selection(session.posargs, [*toolkit, *backend]))
+        return
+    session.env["COVERAGE_FILE"] = str(coverage_folder() / "data")
+    measure = ["python", "-m", "coverage", "run"]
+    if session.posargs:
+        session.run(*measure, *pytest, *selection(session.posargs, [*toolkit, *backend]))
+        return
+    # The toolkit switches no greenlets, and looking for them at every call costs a third of its run.
+    run_all(session, [*measure, "--concurrency=thread", *pytest, *toolkit], [*measure, *pytest, *backend])
 
 
 def coverage_folder() -> Path:
@@ -331,7 +340,7 @@ def contract(session: nox.Session) -> None:
     """Check that openapi.json is true and breaks no client unannounced, by trying it; `-- --write` makes it anew."""
     provide(session, *RUNTIME, "pytest", "schemathesis")
     shown = ["--annotations"] if ON_GITHUB else []
-    session.run("python", "-m", "fairlead.gates.contract", *shown, *session.posargs)
+    session.run("python", "-m", "fairlead.gates.contract", *shown, *session.posargs, **PATIENCE)
 
 
 @nox.session(default=False, tags=["e2e"])
@@ -339,17 +348,15 @@ def e2e(session: nox.Session) -> None:
     """Deploy the tree to a local platform of its own, vendors doubled, and run the end-to-end suites; `-- --smoke`."""
     provide(session, "-r", "requirements.txt", "pytest")
     session.env["PYTHONDONTWRITEBYTECODE"] = ""  # every suite is a process of its own, as every act and every release
-    # An interrupted run takes its platform down, which takes longer than nox would wait by itself.
-    patience = {"interrupt_timeout": 90.0, "terminate_timeout": 90.0}
     doubles = ["--doubles", "backend.tests.e2e.vendors"]
-    session.run("python", "-m", "fairlead.gates.endtoend", *doubles, *session.posargs, **patience)
+    session.run("python", "-m", "fairlead.gates.endtoend", *doubles, *session.posargs, **PATIENCE)
 
 
 @nox.session(default=False, tags=["performance"])
 def performance(session: nox.Session) -> None:
     """Measure the backend against its budgets, and its CPU for an answer against the base's; `-- --soak 300`."""
     provide(session, *RUNTIME)
-    session.run("python", "-m", "backend.tests.performance", *session.posargs)
+    session.run("python", "-m", "backend.tests.performance", *session.posargs, **PATIENCE)
 
 
 @nox.session(default=False, tags=["locks"])

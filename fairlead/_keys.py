@@ -84,6 +84,7 @@ SECTIONS: Final[dict[str, dict[str, Key]]] = {
         "api-p95": Key("milliseconds", 200.0),
         "query-p95": Key("milliseconds", 50.0),
         "memory": Key("megabytes", 512.0),
+        "memory-after": Key("megabytes", 200.0),
         "cpu": Key("per cent", 50.0),
         "cpu-rate": Key("count", 100),
         "share": Key("per cent", 60.0),

@@ -99,11 +99,13 @@ def spawn(
     user: int | None = None,
     group: int | None = None,
     umask: int = -1,
+    inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a long-running child in a session of its own, both streams going to `output`.
 
     The caller owns the child and ends it with `terminate`. `user` and `group` are numeric ids to run as, for a
-    caller that is root. Raises `CommandError` when the command is not installed.
+    caller that is root; `inherited` are descriptors that the child keeps open as well. Raises `CommandError` when the
+    command is not installed.
     """
     command = [os.fspath(part) for part in argv]
     try:
@@ -119,6 +121,7 @@ def spawn(
             group=group,
             extra_groups=None if user is None else [],
             umask=umask,
+            pass_fds=tuple(inherited),
         )
     except OSError as error:
         raise _not_started(command[0], cwd, error) from error

@@ -121,13 +121,15 @@ class CoverageConfig:
 class PerformanceConfig:
     """What the performance gate allows: times in milliseconds, memory in megabytes, the rest in per cent.
 
-    `cpu` is the share of one core at `cpu_rate` requests a second, `share` the least of a bare route's requests a
-    second, `regression` how much more processor time for an answer than at the base revision.
+    `memory` is the most at any moment and `memory_after` at the end of the soak. `cpu` is the share of one core at
+    `cpu_rate` requests a second, `share` the least of a bare route's requests a second, `regression` how much more
+    processor time for an answer than at the base revision.
     """
 
     api_p95: float
     query_p95: float
     memory: float
+    memory_after: float
     cpu: float
     cpu_rate: int
     share: float

@@ -39,6 +39,9 @@ def _check_url_path(raw: Any) -> str:
 
 
 def _check_url(raw: Any) -> str:
+    if isinstance(raw, str) and "@" in raw:
+        # The value is not repeated: what stands before the @ is a password.
+        raise ValueError("must be an address without a user, a password or an @: commands and logs would show them")
     if not isinstance(raw, str) or not _is_address(raw):
         raise ValueError(f"must be an address such as 'https://api.example.com', not {describe(raw)}")
     return raw.rstrip("/")

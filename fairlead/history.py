@@ -26,7 +26,8 @@ class Event:
     """One act or gate run: what, where, by whom, how long (in seconds), and how it ended.
 
     `backup` is what a deploy made first: its file, its size in bytes, and the newest migration in it. `approval` says
-    who approved it and how, `archive` is the SHA-256 of the file that was sent.
+    who approved it and how, `archive` is the SHA-256 of the file that was sent, `suites` which end-to-end suites the
+    release has passed there: "off", "smoke" or "full".
     """
 
     name: str
@@ -42,6 +43,7 @@ class Event:
     backup: Mapping[str, str | int] | None = None
     approval: Mapping[str, Any] | None = None
     archive: str | None = None
+    suites: str | None = None
     detail: str | None = None
     at: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 

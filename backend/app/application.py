@@ -7,14 +7,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from app.build_info import BuildInfo, load_build_info
 from app.db import Database, DatabaseUnavailableError
 from app.dependencies import Parts
 from app.errors import install_handlers
-from app.middleware import BodyLimitMiddleware, LimitsMiddleware, RequestContextMiddleware, StartupErrorMiddleware
+from app.middleware import (
+    HEADERS_STATE,
+    BodyLimitMiddleware,
+    CrossOriginMiddleware,
+    LimitsMiddleware,
+    RequestContextMiddleware,
+    StartupErrorMiddleware,
+    make_headers,
+)
 from app.observation.errors import stop_reporting
 from app.observation.tracing import make_tracing
 from app.observation.vendors import CALLS
@@ -40,8 +47,10 @@ from app.services.counting import Counts, make_counts
 from app.services.health import HealthMonitor, check_integrations, find_expected
 from app.services.payments import PaymentRequests
 from app.services.rates import RateLimit
+from app.services.reminders import count_reminders
 from app.services.stripe_service import connect
 from app.services.throttle import FailureThrottle
+from app.services.twilio_service import TwilioService
 from app.settings import ROOT, Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -71,7 +80,7 @@ class Application(FastAPI):
             login=RateLimit(parts.counts, settings.rate_limit_login, policy="logins"),
         )
         if settings.cors_origins:
-            stack = CORSMiddleware(
+            stack = CrossOriginMiddleware(
                 stack,
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "POST", "PUT", "DELETE"),
@@ -115,7 +124,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.routes = []
     install_handlers(app)
     for module in (health, version, metrics, auth, business, bookings, payments, webhooks, calendar, oauth, assistant):
-        app.include_router(module.router)
+        # As they are: an included router is searched twice, and all those before it, at every request.
+        app.router.routes += module.router.routes
         app.state.routes += module.router.routes
     return app
 
@@ -128,13 +138,14 @@ def _make_parts(settings: Settings, build: BuildInfo) -> Parts:
         throttle=FailureThrottle(counts, limit=settings.login_failure_limit, window=settings.login_failure_window),
     )
     links = connect(settings)
+    database = Database(settings)
     return Parts(
         settings=settings,
         build=build,
-        database=Database(settings),
+        database=database,
         authenticator=authenticator,
         counts=counts,
-        health=_make_health(settings, build, counts),
+        health=_make_health(settings, build, counts, database),
         tracing=make_tracing(settings, build),
         links=links,
         payment_requests=PaymentRequests(links, reminder_delay=settings.reminder_delay),
@@ -143,7 +154,8 @@ def _make_parts(settings: Settings, build: BuildInfo) -> Parts:
     )
 
 
-def _make_health(settings: Settings, build: BuildInfo, counts: Counts) -> HealthMonitor:
+def _make_health(settings: Settings, build: BuildInfo, counts: Counts, database: Database) -> HealthMonitor:
+    sends = TwilioService.is_configured(settings)
     return HealthMonitor(
         # A release carries its migrations beside `app/`.
         expected=find_expected([file.name for file in (ROOT / "migrations").glob("*.sql")]),
@@ -151,14 +163,15 @@ def _make_health(settings: Settings, build: BuildInfo, counts: Counts) -> Health
         within=settings.health_timeout,
         cache=settings.health_cache_seconds,
         check_integrations=lambda: check_integrations(settings, CALLS, counts),
+        count_reminders=(lambda: count_reminders(database.reads, delay=settings.reminder_delay)) if sends else None,
     )
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     parts: Parts = app.state.parts
     if parts.tracing is not None:
-        parts.tracing.follow(parts.database.engine)
+        parts.tracing.follow(parts.database.engine, parts.database.reads)
     try:
         await parts.database.wait_until_ready(within=parts.settings.database_startup_timeout)
         logger.info(
@@ -172,7 +185,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         )
         if parts.assistant is not None:
             parts.assistant.model.load()
-        yield
+        yield {HEADERS_STATE: make_headers(strict_transport=parts.settings.environment != "development")}
     finally:
         if parts.assistant is not None:
             await parts.assistant.close()

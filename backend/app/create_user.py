@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import UNAVAILABLE, Database, explain
 from app.models.values import Email, Name
@@ -67,6 +68,12 @@ async def _create(options: argparse.Namespace) -> str:
     except UNAVAILABLE as error:
         message = (
             f"The database at {database.address} cannot be used: {explain(error)}. Start it or correct DATABASE_URL."
+        )
+        raise CreateUserError(message) from None
+    except SQLAlchemyError as error:
+        message = (
+            f"The tables of the database at {database.address} do not fit this release: {explain(error)}. "
+            "Apply the migrations: python -m fairlead migrate."
         )
         raise CreateUserError(message) from None
     finally:

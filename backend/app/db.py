@@ -12,12 +12,13 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import event, text
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from app.connections import connect_arguments, describe, first_line
 from app.reads import Reads
 from app.settings import Settings
 
@@ -64,7 +65,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.dsn
-        connecting = _connect_arguments(settings)
+        connecting = connect_arguments(settings, application="maya-backend")
         self._engine = _create_engine(settings, connecting)
         _, address = self._engine.dialect.create_connect_args(self._url)
         self.reads = Reads(
@@ -172,36 +173,13 @@ class Database:
             return Schema(bool(has_tables), applied, bool(read_only))
 
 
-def describe(url: URL) -> str:
-    """Render an address without its password: user@host:port/database."""
-    host = url.host or str(url.query.get("host", "")) or "the local socket"
-    user = f"{url.username}@" if url.username else ""
-    port = f":{url.port}" if url.port else ""
-    return f"{user}{host}{port}/{url.database}"
-
-
 def explain(error: BaseException) -> str:
     """Say in one line why the database could not be used."""
     if isinstance(error, PoolTimeoutError):
         return "every connection of the pool is in use"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[0] if lines else type(cause).__name__
-
-
-def _connect_arguments(settings: Settings) -> dict[str, Any]:
-    statement_timeout = int(settings.database_statement_timeout * 1000)
-    return {
-        "application_name": "maya-backend",
-        "connect_timeout": settings.database_connect_timeout,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-        "options": f"-c statement_timeout={statement_timeout} -c timezone=UTC",
-    }
+    return first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
 
 
 def _create_engine(settings: Settings, arguments: dict[str, Any]) -> AsyncEngine:

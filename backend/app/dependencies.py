@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.build_info import BuildInfo
 from app.db import Database
 from app.errors import not_authenticated
+from app.logs import caller
 from app.observation.tracing import Tracing
 from app.security import Identity
 from app.services.assistant import Assistant
@@ -44,10 +46,15 @@ _bearer = HTTPBearer(auto_error=False, description="The access token that /api/a
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def get_parts(request: Request) -> Parts:
+def find_parts(request: Request) -> Parts:
     """Return the parts of the application that answers `request`."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+async def get_parts(request: Request) -> Parts:
+    """Return the parts of the application that answers `request`."""
+    return find_parts(request)
 
 
 PartsDependency = Annotated[Parts, Depends(get_parts)]
@@ -62,17 +69,28 @@ async def get_session(parts: PartsDependency) -> AsyncIterator[AsyncSession]:
 SessionDependency = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 
-async def get_identity(parts: PartsDependency, credentials: _Credentials) -> Identity:
-    """Return whom the bearer token was issued to; raise a 401 without a valid one.
+class _IdentityBearer(SecurityBase):
+    """Finds whom the bearer token was issued to; a 401 without a valid one.
 
-    Whether that user may still come in is for the route to find out, within the query that it makes anyway.
+    Whether that user may still come in is for the route to find out, within the query that it makes anyway. It is a
+    scheme itself, and not a function that depends on one: each dependency costs as much as what this one does.
     """
-    if credentials is None:
-        raise not_authenticated()
-    return parts.authenticator.identify(credentials.credentials)
+
+    model = _bearer.model
+    scheme_name = _bearer.scheme_name
+
+    async def __call__(self, request: Request) -> Identity:
+        # The middleware has read the same token, for the log and the limits.
+        identity = caller.get()
+        if identity is not None:
+            return identity
+        credentials = await _bearer(request)
+        if credentials is None:
+            raise not_authenticated()
+        return find_parts(request).authenticator.identify(credentials.credentials)
 
 
-IdentityDependency = Annotated[Identity, Depends(get_identity)]
+IdentityDependency = Annotated[Identity, Depends(_IdentityBearer())]
 
 
 async def get_user(parts: PartsDependency, credentials: _Credentials) -> CurrentUser:

@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings
 
 from app.settings import ROOT, Settings
+from app.settings.declared import DeclaredSettings
 from app.settings.reference import CLOSING, EXAMPLES, INTRODUCTION, OTHERS, OTHERS_TITLE, SHARED, TITLE, TOGETHER
 
 FORMAT = "fairlead-settings/1"
@@ -33,21 +34,6 @@ _PLAINLY = {
     "placeholder": "is a default or a placeholder",
     "malformed": "is malformed",
 }
-
-
-class _DeclaredSettings(Settings):
-    """The settings by their declaration alone: no variable of this process gets in."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes it
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - left out on purpose
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +158,7 @@ def _find_required() -> Mapping[str, str]:
 
 def _missing_in(environment: str) -> tuple[str, ...]:
     try:
-        _DeclaredSettings.model_validate({"environment": environment})
+        DeclaredSettings.model_validate({"environment": environment})
     except ValidationError as error:
         return tuple(str(item["loc"][0]).upper() for item in error.errors(include_url=False))
     return ()

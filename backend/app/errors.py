@@ -22,6 +22,9 @@ _MOST_ERRORS = 50
 _LONGEST_LOCATION = 200
 _LONGEST_INSTANCE = 1024
 
+#: As RFC 9110 has them; before Python 3.13 HTTPStatus has those of its predecessors.
+_TITLES: Mapping[int, str] = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+
 #: For errors that the framework raises: code, what happened, what to do.
 _BY_STATUS: Mapping[int, tuple[str, str, str]] = {
     400: ("malformed_json", "The body is not valid JSON.", "Send well-formed JSON in UTF-8."),
@@ -83,7 +86,7 @@ def problem(error: ApiError, *, instance: str) -> JSONResponse:
     """Render an error as an RFC 9457 problem about the address `instance`."""
     content: dict[str, Any] = {
         "type": _TYPE_PREFIX + error.code.replace("_", "-"),
-        "title": HTTPStatus(error.status).phrase,
+        "title": _TITLES.get(error.status) or HTTPStatus(error.status).phrase,
         "status": error.status,
         "detail": error.message,
         "instance": instance[:_LONGEST_INSTANCE],
@@ -95,8 +98,7 @@ def problem(error: ApiError, *, instance: str) -> JSONResponse:
         content["request_id"] = current
     if error.errors:
         content["errors"] = list(error.errors)
-    headers = {"Cache-Control": "no-store"} | error.headers
-    return JSONResponse(content, error.status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def install_handlers(app: FastAPI) -> None:

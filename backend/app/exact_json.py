@@ -15,6 +15,8 @@ class ExactRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""
         answer = super().get_route_handler()
+        if self.body_field is None:
+            return answer
 
         async def answer_exactly(request: Request) -> Response:
             return await answer(_ExactRequest(request.scope, request.receive))

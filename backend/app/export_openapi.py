@@ -8,31 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.application import create_app
 from app.openapi import complete_document
-from app.settings import Settings
+from app.settings.declared import DeclaredSettings
 
 _NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 _NO_BUILD = Path("there-is-no-build-info.json")
-
-
-class _Defaults(Settings):
-    """Settings of nobody: what is in the environment does not reach them."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what is given and nothing else."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_document(*, version: str | None = None) -> dict[str, Any]:
     """Return the document of an application with default settings; `version` is the one that it names."""
-    app = create_app(_Defaults(database_url=SecretStr(_NOWHERE), build_info=_NO_BUILD))
+    app = create_app(DeclaredSettings(database_url=SecretStr(_NOWHERE), build_info=_NO_BUILD))
     document = complete_document(app.openapi())
     if version is not None:
         document["info"]["version"] = version

@@ -23,6 +23,7 @@ _DESCRIPTIONS: Final = {
     401: "There is no valid access token.",
     403: "This account may not do that.",
     404: "There is no such thing, or it belongs to another business.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     414: "The address is too long.",
     422: "A value is missing, malformed or breaks a rule; `errors` names each.",
@@ -96,7 +97,7 @@ def _statuses(operation: dict[str, Any]) -> list[int]:
     parameters = operation.get("parameters", [])
     found = {414, 429, 431, 500, 503}
     if "requestBody" in operation:
-        found |= {400, 413, 422}
+        found |= {400, 408, 413, 422}
     if parameters:
         found.add(422)
     if any(parameter.get("in") == "path" for parameter in parameters):

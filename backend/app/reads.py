@@ -5,7 +5,8 @@ the server as well. What is asked for with every request is read here; whatever 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import psycopg
@@ -16,6 +17,7 @@ _Pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 
 #: Seconds after which a connection is replaced: servers and proxies may move behind one that never ends.
 _LIFETIME: Final = 1800.0
+_UNTRACED: Final = nullcontext()
 #: Seconds that closing waits for connections that hang.
 _CLOSE_WITHIN: Final = 2.0
 
@@ -30,6 +32,8 @@ class Reads:
         self._pool: _Pool | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._size = size
+        #: Goes around each query, where reads are traced.
+        self.surround: Callable[[str], AbstractContextManager[None]] | None = None
 
     @property
     def in_use(self) -> int:
@@ -71,8 +75,9 @@ class Reads:
             # Which `_give_up` did while this one waited; the pool itself has logged why.
             raise psycopg.OperationalError("no connection can be made") from error
         try:
-            cursor = await connection.execute(query, parameters)
-            return await cursor.fetchone()
+            with _UNTRACED if self.surround is None else self.surround(query):
+                cursor = await connection.execute(query, parameters)
+                return await cursor.fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed:
                 raise _DiedError(str(error)) from error

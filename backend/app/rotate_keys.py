@@ -5,6 +5,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.db import UNAVAILABLE, Database, explain
 from app.logs import configure_logging
 from app.services.encryption import Cipher
@@ -65,6 +67,13 @@ async def _rotate(batch_size: int) -> str:
     except UNAVAILABLE as error:
         message = (
             f"The database at {database.address} cannot be used: {explain(error)}. "
+            f"{progress.encrypted} values were encrypted again so far; run this again for the rest."
+        )
+        raise RotationError(message) from None
+    except SQLAlchemyError as error:
+        message = (
+            f"The tables of the database at {database.address} do not fit this release: {explain(error)}. Apply the "
+            "migrations: python -m fairlead migrate. "
             f"{progress.encrypted} values were encrypted again so far; run this again for the rest."
         )
         raise RotationError(message) from None

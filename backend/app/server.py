@@ -7,6 +7,7 @@ gets and takes; the limits of the application come after. The time that a body m
 import asyncio
 import logging
 import uuid
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from app.errors import ApiError, problem
 from app.logs import request_id
-from app.middleware import SECURITY_HEADERS
+from app.middleware import HEADERS_STATE, make_headers
 from app.services.rates import name_address
 
 logger = logging.getLogger("app.request")
@@ -144,7 +145,8 @@ class Protocol(HttpToolsProtocol):
         running = self._running
         its_own = self._in_body and running is not None and running is self.cycle and not running.response_started
         if its_own or not (self._in_body or self._is_answering()):
-            self.transport.write(_render(error, self.client))
+            headers = self.app_state.get(HEADERS_STATE) or make_headers(strict_transport=False)
+            self.transport.write(_render(error, self.client, headers))
         if its_own:
             self._abandon()
         self.transport.close()
@@ -156,8 +158,8 @@ class Protocol(HttpToolsProtocol):
             self._running.message_event.set()
 
 
-def _render(error: ApiError, client: tuple[str, int] | None) -> bytes:
-    """Return a whole answer as it travels, and log it as the application logs its own."""
+def _render(error: ApiError, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a whole answer with `headers` as it travels, and log it as the application logs its own."""
     token = request_id.set(uuid.uuid4().hex)
     try:
         answer = problem(error, instance="/")
@@ -165,11 +167,10 @@ def _render(error: ApiError, client: tuple[str, int] | None) -> bytes:
         if client is not None:
             facts["client"] = name_address(client[0])
         logger.info("a request was refused before it was complete", extra=facts)
-        headers = {name.lower().encode(): value.encode() for name, value in SECURITY_HEADERS.items()}
-        headers |= dict(answer.raw_headers)
-        headers |= {b"x-request-id": (request_id.get() or "").encode(), b"connection": b"close"}
+        own = {b"x-request-id": (request_id.get() or "").encode(), b"connection": b"close"}
+        sent = dict(headers) | dict(answer.raw_headers) | own
     finally:
         request_id.reset(token)
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    lines += [name + b": " + value for name, value in headers.items()]
+    lines += [name + b": " + value for name, value in sent.items()]
     return b"\r\n".join([*lines, b"", bytes(answer.body)])

@@ -82,7 +82,7 @@ def inspect(
     Raises `LockedError` where it is deploying already, unless that is what the killed owner of the lock began.
     """
     known = fetch_known(environment, target, lock)
-    problems = [problem for service in target.services for problem in _name_missing_variables(config, target, service)]
+    problems = [problem for service in target.services for problem in name_missing_variables(config, target, service)]
     serving = find_serving(known[target.web.kind])
     if lint is not None:
         problems += lint(serving.revision if serving else None)
@@ -155,7 +155,8 @@ def _look_at_lock(config: Config) -> list[str]:
         return [f"{lock} cannot be held against {source.name}: {error.strerror}"]
 
 
-def _name_missing_variables(config: Config, target: Target, service: TargetService) -> list[str]:
+def name_missing_variables(config: Config, target: Target, service: TargetService) -> list[str]:
+    """Name the variables that releases of a service must have, and that the platform does not have for it."""
     required = config.deploy.required_variables
     if not required:
         return []
@@ -165,7 +166,14 @@ def _name_missing_variables(config: Config, target: Target, service: TargetServi
         )
     except Error as error:
         return [f"whether {service.name} has its variables could not be checked: {error.message}"]
-    return [f"the variable {name} is not set for {service.name}" for name in required if name not in present]
+    missing = [name for name in required if name not in present]
+    known = config.environment("local").variables if target.local else {}
+    return [
+        f"the variable {name} is declared, and the local platform that runs does not know it: invoke platform.down"
+        if name in known
+        else f"the variable {name} is not set for {service.name}"
+        for name in missing
+    ]
 
 
 def name_missing_database(config: Config, environment: EnvironmentConfig) -> list[str]:

@@ -6,7 +6,7 @@ from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.following import look
 from fairlead.deploy.parcel import Parcel, open_parcel
 from fairlead.deploy.preflight import name_missing_database
-from fairlead.deploy.record import GOOD, Record, read_verdicts
+from fairlead.deploy.record import GOOD, Record, covers, read_verdicts
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Options, Outcome
 from fairlead.deploy.sending import Opener, send
@@ -65,7 +65,10 @@ def promote(
 
 
 def find_verified(config: Config, source: EnvironmentConfig) -> str:
-    """Return the digest that the environment's last verdict found healthy; raise `PreflightError` where it did not."""
+    """Return the digest that the environment's last verdict found healthy, by the suites that it asks for now.
+
+    Raises `PreflightError` where it did not.
+    """
     last = next(read_verdicts(config, source), None)
     if last is None:
         raise PreflightError(
@@ -76,6 +79,12 @@ def find_verified(config: Config, source: EnvironmentConfig) -> str:
         raise PreflightError(
             f"the last verdict on {source.name} is {last.verdict} ({last.at}), and only a healthy release is promoted",
             hint=f"mend it and deploy to {source.name} again",
+        )
+    if not covers(last, source):
+        raise PreflightError(
+            f"the suites that {source.name} asks for are {source.suites!r}, and those on record of what it serves are "
+            f"{last.suites or 'off'!r}",
+            hint=f"deploy to {source.name} again, which sends nothing and runs them",
         )
     return last.digest
 

@@ -1,7 +1,7 @@
 """Going back to an earlier release on purpose: what there is to go back to, and the way, verified by its probes.
 
-The end-to-end suites are left out: it is done in haste, and they passed when that release was deployed, where the
-environment asked for them. `invoke verify` runs them afterwards.
+The end-to-end suites are left out, since it is done in haste. What is gone back to counts as good only where the last
+deploy or promotion of it was, by the suites that the environment asks for now; else it is on record as inconclusive.
 """
 
 import re
@@ -13,7 +13,7 @@ from fairlead.deploy.aftermath import roll_back_to, take_up
 from fairlead.deploy.following import confirm, look
 from fairlead.deploy.lock import Lock, hold_lock
 from fairlead.deploy.preflight import fetch_known
-from fairlead.deploy.record import GOOD, Record, read_verdicts
+from fairlead.deploy.record import DELIVERING, GOOD, Record, read_verdicts
 from fairlead.deploy.releases import Release, find_serving, read_releases
 from fairlead.deploy.reporting import Clock, Reporter
 from fairlead.deploy.rollout import Outcome
@@ -91,7 +91,7 @@ def roll_back(
     approve: Callable[[Candidate], None] | None = None,
     applied_since: Applied | None = None,
 ) -> Outcome:
-    """Go back to the release that `wanted` means and verify it.
+    """Go back to the release that `wanted` means and see that it serves, healthy.
 
     `approve` is asked before anything is changed, and raises `ApprovalError` at a no. `applied_since` names the
     migrations that have gone out since, which stay. Raises `PreflightError` where there is no such release,
@@ -116,8 +116,20 @@ def roll_back(
         except (Error, KeyboardInterrupt) as error:
             record.write_failure(error, clock)
             raise
-        record.write("healthy", clock)
+        record.write(_vouch(record, release, reporter), clock)
         return Outcome(release, target.public_url, True, clock.steps, clock.seconds)
+
+
+def _vouch(record: Record, release: Release, reporter: Reporter) -> str:
+    """Return the verdict on a release that was gone back to: its probes passed now, its suites back then, if ever."""
+    if record.recall(release.digest, acts=DELIVERING):
+        return "healthy"
+    where = record.environment.name
+    reporter.note(
+        f"no deploy on record here found release {release.number} good by all that {where} asks for now, so it is not "
+        f"promoted from there; deploy its commit to {where} again, which sends nothing and looks at it in full"
+    )
+    return "inconclusive"
 
 
 def _go_back(

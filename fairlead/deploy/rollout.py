@@ -122,7 +122,7 @@ class Rollout:
         self._set_up(standing)
         earlier = before.digest or (serving.digest if serving else None)
         suspect: Change | None = None
-        if target.web.kind in up_to_date and not self._record.was_good(digest):
+        if target.web.kind in up_to_date and not self._record.recall(digest):
             suspect, earlier = self._suspect(target.web, standing, digest)
         with self._settled(earlier):
             doubt = self._send(parcel, release, standing, up_to_date, suspect=suspect)
@@ -135,14 +135,17 @@ class Rollout:
     def _keep(self, serving: Release, standing: Standing) -> Outcome:
         """Leave what serves as it is, once it is known to be good: by the record here, or by looking at it in full.
 
-        A deploy that was killed while it verified leaves a release that serves and that nobody has found good.
+        A deploy that was killed while it verified leaves a release that serves and that nobody has found good, and
+        one may have been found good when the environment asked for fewer suites, or for none.
         """
         target, clock = self._target, self._clock
         self._record.release = serving.number
         kept = Outcome(serving, target.public_url, False, clock.steps, clock.seconds)
-        if self._record.was_good(serving.digest):
+        if self._record.recall(serving.digest):
             return kept
-        clock.reporter.note(f"release {serving.number} serves already, and is not known to be good: it is verified now")
+        asked = "" if self._environment.suites == "off" else f" by its suites ({self._environment.suites})"
+        told = f"release {serving.number} serves already, and is not known to be good{asked}: it is verified now"
+        clock.reporter.note(told)
         (web, earlier), *_ = [self._suspect(service, standing, serving.digest) for service in target.services]
         with self._settled(earlier):
             self._verify(serving.digest)

@@ -80,7 +80,7 @@ def run_suites(
             f"the suites of {url} could not be checked: this Python has no pytest, which runs them",
             hint="install pytest beside Fairlead, or pass --probes to leave the suites out",
         )
-    with hold_turn(config, url):
+    with hold_turn(config, url) as turn:
         account = find_account(config, environment, url, note=note)
         order = Order(
             url=url,
@@ -93,6 +93,7 @@ def run_suites(
             smoke=smoke,
             without=environment.without if environment else (),
             secrets=_secret_names(config),
+            turn=turn,
         )
         names = ", ".join(suite.name for suite in suites)
         note(f"checking {names} at {url}{' (smoke)' if smoke else ''}")
@@ -122,6 +123,7 @@ def check_release(
         confirm(config, target, digest)
         detail.append(f"{environment.suites}, {conclusion.verdict}: {conclusion.reason}")
     if conclusion.verdict is Verdict.HEALTHY:
+        record.suites = environment.suites
         return None
     return InconclusiveError(
         f"the new release serves, and its suites could not be checked: {conclusion.reason}",

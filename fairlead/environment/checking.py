@@ -49,9 +49,9 @@ def judge(service: Service, *, described: Description, application: Application 
     problems = {one.variable: one for one in find_problems(described, present, deployed=deployed)}
     unread = {name for name in known if present[name] and (application is None or name not in values)}
     if application is not None:
+        excused = _find_excused({name.upper() for name in unread}, described)
         for one in application.check(values, described=described, deployed=deployed):
-            # A value that nobody can read is not handed over, so it is missing there and nowhere else.
-            if one.kind != "missing" or one.variable not in {name.upper() for name in unread}:
+            if (one.variable, one.kind) not in excused:
                 problems.setdefault(one.variable, one)
     return Verdict(
         service=service.name,
@@ -60,6 +60,15 @@ def judge(service: Service, *, described: Description, application: Application 
         notes=find_notes(described, present),
         unread=tuple(sorted(unread)),
     )
+
+
+def _find_excused(unread: set[str], described: Description) -> set[tuple[str, str]]:
+    """Return what the application is not believed: a value that nobody can read is missing there and nowhere else.
+
+    Whether a group is given by halves has been told by the names.
+    """
+    halved = {name for names in described.together if unread.intersection(names) for name in names}
+    return {*((name, "missing") for name in unread), *((name, "partial") for name in halved)}
 
 
 def compare(services: Sequence[Service], described: Description) -> Mapping[str, tuple[Problem, ...]]:

@@ -1,10 +1,12 @@
 """What the gates that compare with an earlier revision ask of git."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from fairlead._process import run
 from fairlead.config import Config
+from fairlead.exceptions import InconclusiveError
 
 _FALLBACK: Final = ("develop", "main", "master")
 
@@ -41,16 +43,38 @@ class History:
     def find_fork(self, branches: tuple[str, ...]) -> tuple[str, str] | None:
         """Return where HEAD left the nearest of `branches`, and which one that is.
 
-        None when there is no such branch, or one of them has HEAD already.
+        None when one of them has HEAD already, and when HEAD is on the only branch there is. Where none of them is here
+        the default branch of `origin` stands for them. Raises `InconclusiveError` when that is not here either, and
+        when a branch that alone was asked for is not.
         """
-        forks: dict[str, str] = {}
-        for branch in (form for name in branches for form in (f"origin/{name}", name)):
-            if self.commit(branch) and (fork := self.ask("merge-base", "HEAD", branch)):
-                forks.setdefault(fork, branch)
+        forks = self._forks(form for name in branches for form in (f"origin/{name}", name))
+        asked_for = len(branches) == 1
+        if not forks and not asked_for:
+            forks = self._forks(["origin/HEAD"])
+        if not forks and (asked_for or not self._is_on_the_only_branch):
+            raise InconclusiveError(
+                f"there is nothing to compare with: no commit here is common with {' or '.join(branches)}",
+                hint="fetch that branch with its history (fetch-depth: 0 in a workflow), say which branch is the main "
+                "one (git remote set-head origin --auto), or name a revision with --base",
+            )
         if not forks or self.commit("HEAD") in forks:
             return None
         nearest = min(sorted(forks), key=lambda fork: int(self.ask("rev-list", "--count", f"{fork}..HEAD") or 0))
         return nearest, forks[nearest]
+
+    def _forks(self, branches: Iterable[str]) -> dict[str, str]:
+        """Return the commits where HEAD left branches, each with the first branch that it left there."""
+        forks: dict[str, str] = {}
+        for branch in branches:
+            if self.commit(branch) and (fork := self.ask("merge-base", "HEAD", branch)):
+                forks.setdefault(fork, branch)
+        return forks
+
+    @property
+    def _is_on_the_only_branch(self) -> bool:
+        """Whether the branch that is checked out is the only one, of remotes as well."""
+        refs = self.ask("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes")
+        return refs is not None and refs == self.ask("symbolic-ref", "--quiet", "HEAD")
 
 
 def merged_into(loaded: Config) -> tuple[str, ...]:

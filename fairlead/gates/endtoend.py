@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from fairlead import _output, _process, config
@@ -29,7 +28,6 @@ from fairlead.gates import _program
 #: How long, in seconds, an act may take to clean up when it is told to end, and the doubles to end.
 _GRACE: Final = 60.0
 _DOUBLES_GRACE: Final = 5.0
-_INTERRUPTED: Final = 130
 #: The file in the platform's folder that says that it runs.
 _RUNNING: Final = "daemon.json"
 _NOT_HANDED_ON: Final = ("FAIRLEAD_", "VERIFY_", "PYTEST_", "COVERAGE_", "DATABASE_URL")
@@ -44,20 +42,12 @@ class Doubles:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Deploy, run the suites, take everything down again; return the exit code of what failed first, or 0.
-
-    130 when it was broken off, after everything was taken down.
-    """
+    """Deploy, run the suites, take everything down again; return the exit code of what failed first, or 0."""
     parser = argparse.ArgumentParser(prog="nox -s e2e --", description=__doc__, allow_abbrev=False)
     parser.add_argument("--smoke", action="store_true", help="only the quick part of every suite")
     parser.add_argument("--doubles", metavar="MODULE", help="the program that stands in for the vendors")
     options = parser.parse_args(arguments)
-    try:
-        with _ended_by_sigterm():
-            return _check(config.load(), doubles=options.doubles, smoke=options.smoke)
-    except KeyboardInterrupt:
-        _output.error("interrupted; the platform was taken down")
-        return _INTERRUPTED
+    return _check(config.load(), doubles=options.doubles, smoke=options.smoke)
 
 
 def _check(loaded: Config, *, doubles: str | None, smoke: bool) -> int:
@@ -68,7 +58,12 @@ def _check(loaded: Config, *, doubles: str | None, smoke: bool) -> int:
             if code == 0:
                 code = _run(loaded, variables, "verify", "--env", "local", *(["--smoke"] if smoke else []))
         finally:
-            down = _run(loaded, variables, "platform.down")
+            with _undisturbed():
+                down = _run(loaded, variables, "platform.down")
+            if down:
+                _output.error(
+                    f"the platform could not be taken down (exit code {down})", hint="the next run takes it down first"
+                )
         return code or down
 
 
@@ -84,6 +79,8 @@ def make_variables(loaded: Config, state: Path, doubles: Doubles) -> dict[str, s
     own = {
         "FAIRLEAD_STATE_DIRECTORY": str(state),
         "FAIRLEAD_PLATFORM_PORT": "0",
+        # A folder that is named has to hold suites: without one nothing would be checked.
+        "FAIRLEAD_VERIFY_SUITES": str(loaded.verify.suites),
         "FAIRLEAD_ENVIRONMENTS_LOCAL_VARIABLES": ",".join(f"{name}={value}" for name, value in release.items()),
     }
     if doubles.release:
@@ -172,19 +169,21 @@ def _run(loaded: Config, variables: Mapping[str, str], *arguments: str) -> int:
     try:
         return child.wait()
     finally:
-        _process.terminate(child, grace=_GRACE)
+        try:
+            _process.terminate(child, grace=_GRACE)
+        finally:
+            _process.terminate(child, grace=0.0)
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
+def _undisturbed() -> Iterator[None]:
+    """Let neither a Ctrl-C nor SIGTERM break off what is done here; what is started here takes them as ever."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -77,9 +77,6 @@ class Act:
         except KeyboardInterrupt as interrupt:
             _output.error("interrupted")
             return _TERMINATED if isinstance(interrupt, _Terminated) else _INTERRUPTED
-        except BrokenPipeError:
-            # Whoever read the output has gone; there is nobody left to tell.
-            sys.stderr.close()
         return 0
 
     def _refuse_flags(self, values: Mapping[str, Any]) -> None:

@@ -35,27 +35,59 @@ def verify(
 ) -> None:
     """Check a live service: health, digest, and every end-to-end suite. 1 to 3: that suite failed; 4: unhealthy."""
     from fairlead import config
+    from fairlead.exceptions import InconclusiveError
 
     loaded = config.load()
     environment = None if url else loaded.environment(env)
-    started = time.monotonic()
-    told: dict[str, Any] = {"url": url.rstrip("/") or None, "environment": environment.name if environment else None}
+    told: dict[str, Any] = {
+        "url": _check_address(url) if url else None,
+        "environment": environment.name if environment else None,
+        "verdict": "inconclusive",
+        "note": None,
+    }
     try:
-        _verify(loaded, environment, told, digest=digest, smoke=smoke or _wants_smoke(loaded), probes=probes)
-    except BaseException as error:
-        if "smoke" in told and "suites" not in told:
-            told["reason"] = getattr(error, "message", "interrupted")
-        _record(loaded, told, seconds=time.monotonic() - started, error=error)
-        raise
-    finally:
-        if json and "verdict" in told:
-            _output.result_json({name: value for name, value in told.items() if name != "shown"})
-        elif shown := told.get("shown"):
-            _show(shown)
-    _record(loaded, told, seconds=time.monotonic() - started)
+        _verify_and_tell(
+            loaded, environment, told, digest=digest, smoke=smoke or _wants_smoke(loaded), probes=probes, json=json
+        )
+    except OSError as error:
+        hint = "free some space, or mend the permissions of what it names, and run this again"
+        raise InconclusiveError(f"it could not be checked to the end: {_say_why(error)}", hint=hint) from error
     _output.status("ok", told["sentence"])
     if told["note"]:
         _output.status("note", told["note"])
+
+
+def _verify_and_tell(
+    loaded: "Config",
+    environment: "EnvironmentConfig | None",
+    told: dict[str, Any],
+    *,
+    digest: str,
+    smoke: bool,
+    probes: bool,
+    json: bool,
+) -> None:
+    """Verify, put the verdict on record, and print the table or the JSON: also where it was broken off."""
+    from fairlead.exceptions import InconclusiveError, VerificationError
+
+    started = time.monotonic()
+    failure: BaseException | None = None
+    try:
+        _verify(loaded, environment, told, digest=digest, smoke=smoke, probes=probes)
+    except BaseException as error:
+        failure = error
+        unhealthy = isinstance(error, VerificationError) and not isinstance(error, InconclusiveError)
+        told["verdict"] = "unhealthy" if unhealthy else "inconclusive"
+        told["sentence"] = _say_why(error)
+        told.setdefault("reason", told["sentence"])
+        raise
+    finally:
+        _record(loaded, told, seconds=time.monotonic() - started, error=failure)
+        shown = told.pop("shown", None)
+        if json:
+            _output.result_json(told)
+        elif shown:
+            _show(shown)
 
 
 def _verify(
@@ -69,26 +101,41 @@ def _verify(
 ) -> None:
     """Probe the service, then run its suites; `told` takes what is found out on the way, for whoever reads."""
     from fairlead import deploy as deploying
-    from fairlead.verification import Verdict
 
     where = told["url"] = told["url"] or _public_url(loaded, environment)
     wanted = digest or (deploying.find_recorded_digest(loaded, environment) if environment else None)
-    suites = () if probes else deploying.find_suites(loaded)
+    suites = () if probes else _find_suites(loaded, smoke=smoke)
     report = _probe(loaded, where, wanted)
-    told |= {"verdict": report.verdict, "reason": report.reason, "digest": report.digest, "probes": _tell(report)}
-    _refuse_probes(where, report)
+    told |= {"digest": report.digest, "probes": _tell(report)}
+    _refuse_probes(told, report)
     unasked = "no verdict on record here says which digest should serve, so any was accepted; --digest asks for one"
-    told["note"] = None if wanted else unasked
-    told["sentence"] = f"{where} is healthy and serves {report.digest or 'no digest'}"
-    if not suites:
-        return
-    # Until the suites have said something, nothing is known of what they check.
-    told |= {"verdict": Verdict.INCONCLUSIVE, "reason": "the suites have not been run", "smoke": smoke}
-    results, conclusion = _check(loaded, environment, where, suites, smoke=smoke)
-    told |= {"shown": results, "suites": [_tell_suite(one) for one in results]}
-    told |= {"verdict": conclusion.verdict, "reason": conclusion.reason}
-    _refuse_suites(where, conclusion, results[0].log.parent)
-    told["sentence"] += f"; {conclusion.reason}"
+    alone = f"no suites: {loaded.verify.suites} holds no test_NAME.py, so health and version alone were looked at"
+    told["note"] = "; ".join(([] if wanted else [unasked]) + ([] if suites or probes else [alone])) or None
+    reason, checked = report.reason, ""
+    if suites:
+        told["smoke"] = smoke
+        results, conclusion = _check(loaded, environment, where, suites, smoke=smoke)
+        told |= {"shown": results, "suites": [_tell_suite(one) for one in results]}
+        _refuse_suites(told, conclusion, results[0].log.parent)
+        _refuse_another_release(told, _probe(loaded, where, None))
+        reason, checked = conclusion.reason, f"; {conclusion.reason}"
+    told |= {"verdict": "healthy", "reason": reason}
+    told["sentence"] = f"{where} is healthy and serves {report.digest or 'no digest'}{checked}"
+
+
+def _find_suites(loaded: "Config", *, smoke: bool) -> "tuple[Suite, ...]":
+    """Return the suites; there may be none, unless a folder is named for them or their quick part is asked for."""
+    from fairlead import deploy as deploying
+    from fairlead.exceptions import ConfigurationError, InconclusiveError
+
+    suites = deploying.find_suites(loaded)
+    lacking = f"{loaded.verify.suites} holds no suite test_NAME.py"
+    if not suites and loaded.sources["verify.suites"] != "default":
+        hint = "mend the path or the names of the files, or pass --probes to leave the suites out"
+        raise ConfigurationError(f"tool.fairlead.verify.suites: {lacking}", hint=hint)
+    if not suites and smoke:
+        raise InconclusiveError(f"no smoke check could be made: {lacking}", hint="write one, or pass --probes instead")
+    return suites
 
 
 def _check(
@@ -112,10 +159,13 @@ def _probe(loaded: "Config", where: str, wanted: str | None) -> "Report":
     )
 
 
-def _refuse_probes(where: str, report: "Report") -> None:
+def _refuse_probes(told: dict[str, Any], report: "Report") -> None:
     from fairlead.exceptions import InconclusiveError, VerificationError
     from fairlead.verification import Verdict
 
+    where = told["url"]
+    if report.verdict is not Verdict.HEALTHY:
+        told["reason"] = report.reason
     if report.verdict is Verdict.UNHEALTHY:
         raise VerificationError(
             f"{where} is unhealthy: {report.reason}", hint="invoke platform.logs, or the platform's own log"
@@ -126,11 +176,26 @@ def _refuse_probes(where: str, report: "Report") -> None:
         )
 
 
-def _refuse_suites(where: str, conclusion: "Conclusion", logs: Path) -> None:
+def _refuse_another_release(told: dict[str, Any], after: "Report") -> None:
+    """Raise where the service is not what it was when the suites began: then nobody knows what they looked at."""
+    from fairlead.exceptions import InconclusiveError
+
+    _refuse_probes(told, after)
+    before = told["digest"]
+    if after.digest != before:
+        raise InconclusiveError(
+            f"{told['url']} could not be checked in full: it served {before or 'no digest'} when the suites began, and "
+            f"{after.digest or 'no digest'} when they had ended",
+            hint="another release took over; run this again",
+        )
+
+
+def _refuse_suites(told: dict[str, Any], conclusion: "Conclusion", logs: Path) -> None:
     from fairlead import exceptions
 
     if conclusion.exit_code == 0:
         return
+    where, told["reason"] = told["url"], conclusion.reason
     kinds = (
         exceptions.FirstSuiteError,
         exceptions.SecondSuiteError,
@@ -203,11 +268,11 @@ def _record(loaded: "Config", told: Mapping[str, Any], *, seconds: float, error:
     from fairlead.exceptions import Error, VerificationError
     from fairlead.history import Event, History
 
-    if error is not None and not isinstance(error, VerificationError | KeyboardInterrupt):
+    if error is not None and not isinstance(error, VerificationError | KeyboardInterrupt | OSError):
         return  # nothing was verified: the configuration is at fault, or it is not its turn
     if told["url"] is None:
         return
-    verdict = "interrupted" if isinstance(error, KeyboardInterrupt) else str(told.get("verdict", "inconclusive"))
+    verdict = "interrupted" if isinstance(error, KeyboardInterrupt) else str(told["verdict"])
     event = Event(
         name="verify",
         verdict=verdict,
@@ -216,12 +281,30 @@ def _record(loaded: "Config", told: Mapping[str, Any], *, seconds: float, error:
         actor=build.user(),
         duration=round(seconds, 3),
         steps={one["name"]: one["seconds"] for one in told.get("suites", ())},
-        detail=f"{told['url']}: {told.get('reason') or error}",
+        detail=f"{told['url']}: {told['reason']}",
     )
     try:
         History(loaded.state_dir).append(event)
     except Error as failure:
         _output.status("warn", f"this is not on record: {failure.message}")
+
+
+def _say_why(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part) or type(error).__name__
+    return getattr(error, "message", None) or type(error).__name__
+
+
+def _check_address(url: str) -> str:
+    from fairlead import _values
+    from fairlead.exceptions import ConfigurationError
+
+    try:
+        return str(_values.check(url, "url"))
+    except ValueError as error:
+        raise ConfigurationError(f"--url {error}", hint="pass --url https://api.example.com") from None
 
 
 def _wants_smoke(loaded: "Config") -> bool:

@@ -7,7 +7,7 @@ against an answer that never comes, that is no JSON, or that fails without sayin
 import json as _json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -33,6 +33,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
+    #: Whether the body may hold what nobody is to read, such as a token.
+    secret: bool = False
 
     def json(self) -> Any:
         """Return what the body says; raise `AnswerError` where it is no JSON."""
@@ -92,6 +94,8 @@ class Reply:
 
     def _shown(self) -> str:
         kind = self.headers.get("content-type", "no content type")
+        if self.secret and self.content:
+            return f"{kind}, {len(self.content)} bytes that are not shown"
         text = printable(redact(self.content[:_LONGEST_SHOWN].decode("utf-8", "replace"))).strip()
         return f"{kind}: {text!r}" if text else f"{kind}, empty"
 
@@ -186,7 +190,8 @@ class Api:
     def log_in(self, path: str, *, email: str, password: str) -> "Api":
         """Return an API that asks as this account; raise `AnswerError` where it is not let in."""
         redact.register(password)
-        body = self.post(path, json={"email": email, "password": password}).object()
+        # Whatever a login answers may hold a token, also where it is not what was expected.
+        body = replace(self.post(path, json={"email": email, "password": password}), secret=True).object()
         token = body.get("access_token")
         if not isinstance(token, str) or not token:
             raise AnswerError(f"POST {path}: it lets the account in and gives no access_token")

@@ -166,6 +166,8 @@ def _is_check(item: pytest.Item) -> bool:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Write down which phase a check failed in, and take secrets out of what is told about it."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # what pytest's own wrappers are given here
+    if item.config.getoption("url") or _is_check(item):
+        _mask(report)
     if not _is_check(item):
         return report  # type: ignore[return-value]  # as above
     facts = {_SUITE: Path(item.path).stem.removeprefix("test_")}
@@ -181,10 +183,26 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if (name, value) not in item.user_properties:
             item.user_properties.append((name, value))
     report.user_properties = [one for one in item.user_properties if one[0] not in facts] + list(facts.items())
-    report.sections = [(title, redact(text)) for title, text in report.sections]
-    if report.failed and (masked := redact(report.longreprtext)) != report.longreprtext:
-        report.longrepr = masked
     return report  # type: ignore[return-value]  # as above
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Take secrets out of what is told about a file that cannot be read, or is left out."""
+    report: pytest.CollectReport = yield  # type: ignore[assignment]  # as above
+    if collector.config.getoption("url"):
+        _mask(report)
+    return report  # type: ignore[return-value]  # as above
+
+
+def _mask(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Take secrets out of all that the terminal and the files show of a report."""
+    report.sections = [(title, redact(text)) for title, text in report.sections]
+    if isinstance(report.longrepr, tuple):  # why something is skipped, with its place
+        path, line, reason = report.longrepr
+        report.longrepr = (path, line, redact(reason))
+    elif report.longrepr is not None and (masked := redact(report.longreprtext)) != report.longreprtext:
+        report.longrepr = masked
 
 
 def _marked_phase(item: pytest.Item) -> str | None:

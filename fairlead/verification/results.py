@@ -150,7 +150,7 @@ def conclude(results: Sequence[SuiteResult]) -> Conclusion:
     """Conclude from the results of all suites.
 
     One suite alone that failed ends with its place, 1 to 3; a later one, or several, with 4. Where none failed and
-    something was not checked, the verdict is inconclusive: 5.
+    something was not checked, or no check passed at all, the verdict is inconclusive: 5.
     """
     failed = [one for one in results if one.outcome is Outcome.FAILED]
     if failed:
@@ -159,9 +159,9 @@ def conclude(results: Sequence[SuiteResult]) -> Conclusion:
         names = ", ".join(one.suite.name for one in failed)
         reason = f"{failed[0].suite.name}: {failed[0].reason}" + (f" (failed: {names})" if len(failed) > 1 else "")
         return Conclusion(Verdict.UNHEALTHY, place if alone and place else _SEVERAL, reason)
-    unchecked = [one for one in results if one.outcome is Outcome.NOT_CHECKED]
+    count = sum(one.count(Outcome.PASSED) for one in results)
+    unchecked = [one for one in results if one.outcome is Outcome.NOT_CHECKED or not count]
     if unchecked or not results:
         reason = "; ".join(f"{one.suite.name}: {one.reason}" for one in unchecked) or "there is no suite"
         return Conclusion(Verdict.INCONCLUSIVE, _UNCHECKED, reason)
-    count = sum(one.count(Outcome.PASSED) for one in results)
     return Conclusion(Verdict.HEALTHY, 0, f"{count} checks of {len(results)} suites passed")

@@ -28,6 +28,7 @@ class Order:
 
     `timeout` is in seconds and holds for each suite; `folder` takes the logs and reports; `account` holds the variables
     of the account, `secrets` names those that no suite is to see; `without` are the integrations that are not there.
+    `turn` is what `hold_turn` gave: the suites hold it too.
     """
 
     url: str
@@ -41,6 +42,7 @@ class Order:
     without: tuple[str, ...] = ()
     secrets: frozenset[str] = frozenset()
     grace: float = _GRACE
+    turn: int | None = None
 
 
 @dataclass(slots=True)
@@ -141,7 +143,13 @@ def _start(suite: Suite, order: Order) -> _Running:
     log, report = order.folder / f"{suite.name}.log", _report(suite, order)
     report.unlink(missing_ok=True)
     with log.open("wb") as output:
-        child = _process.spawn(make_command(suite, order), cwd=order.root, env=make_variables(order), output=output)
+        child = _process.spawn(
+            make_command(suite, order),
+            cwd=order.root,
+            env=make_variables(order),
+            output=output,
+            inherited=() if order.turn is None else (order.turn,),
+        )
     return _Running(suite, child, log, report, time.monotonic())
 
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def hold_turn(loaded: "Config", url: str) -> Iterator[None]:
-    """Hold the turn at `url`; raise `LockedError` naming who has it. The system takes it away from a dead process."""
+def hold_turn(loaded: "Config", url: str) -> Iterator[int]:
+    """Hold the turn at `url`, and give the descriptor that it hangs on; raise `LockedError` naming who has it.
+
+    The turn ends with the last process that has the descriptor open: suites that inherit it keep others out also when
+    the one that started them was killed.
+    """
     file = loaded.state_dir / "locks" / f"verify-{hashlib.sha256(url.encode()).hexdigest()[:12]}.lock"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,10 +34,11 @@ def hold_turn(loaded: "Config", url: str) -> Iterator[None]:
         except BlockingIOError:
             owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
             raise LockedError(
-                f"the suites are run on {url} already, by {owner}", hint="wait for it to end, then run this again"
+                f"the suites are run on {url} already, by {owner}",
+                hint="wait for it to end, then run this again; where it was killed, its suites still run to their end",
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
-        yield
+        yield handle
     finally:
         os.close(handle)

@@ -82,6 +82,15 @@ def test_every_gate_passes_on_what_follows_the_dashes(name: str) -> None:
     assert "session.posargs" in body[0] or "run_tests(" in body[0]
 
 
+@pytest.mark.parametrize("name", ["contract", "e2e", "performance"])
+def test_a_gate_that_starts_servers_is_given_the_time_to_end_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(noxfile, "provide", lambda *_: None)
+    session: Any = SimpleNamespace(env={}, posargs=[], run=lambda *_, **options: given.append(options))
+    GATES[name].func(session)
+    assert given == [noxfile.PATIENCE]
+
+
 # --- Environments ---
 
 

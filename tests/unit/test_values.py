@@ -60,6 +60,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("url", "http://127.0.0.1:port", "must be an address"),
     ("url", "http://[::1", "must be an address"),
     ("url", 8000, "must be an address"),
+    ("url", "https://user:pw-canary@example.com", "without a user, a password"),
+    ("url", "https://token-canary@example.com", "without a user, a password"),
+    ("url", "https://user:pw/canary@example.com", "without a user, a password"),
     ("variable name", "not-a-name", "name of an environment variable"),
     ("variable name", 5, "name of an environment variable"),
     ("boolean", "true", "must be true or false"),
@@ -99,6 +102,7 @@ def test_bad_value_is_refused_with_what_it_should_be(kind: str, raw: Any, messag
     with pytest.raises(ValueError, match="must") as caught:
         check(raw, kind)
     assert message in str(caught.value)
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("raw", ["sk-live-4242-secret", ["sk-live-4242-secret"], {"token": "sk-live-4242-secret"}])

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import noxfile
+from backend.tests.performance.world import SERVED
 
 ROOT = Path(noxfile.__file__).parent
 WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))}
@@ -119,6 +120,13 @@ def test_the_backends_workflow_runs_on_both_branches_by_hand_and_for_what_it_con
         assert triggers[name]["branches"] == ["main", "develop"]
         assert {"backend/**", "fairlead/**", "pyproject.toml", "requirements*.txt"} <= set(triggers[name]["paths"])
     assert triggers["push"] == triggers["pull_request"]
+
+
+def test_performance_is_measured_where_what_is_served_or_how_it_is_measured_changed() -> None:
+    paths = set(load(WORKFLOWS["performance.yml"])["on"]["pull_request"]["paths"])
+    assert "backend/Procfile" in SERVED
+    assert {path if (ROOT / path).is_file() else f"{path}/**" for path in SERVED} <= paths
+    assert {"pyproject.toml", "noxfile.py", "fairlead/gates/_history.py"} <= paths
 
 
 def test_the_suites_run_in_full_on_main_weekly_and_by_hand_and_their_quick_part_on_pull_requests() -> None:

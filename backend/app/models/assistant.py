@@ -1,5 +1,6 @@
 """Owns the shapes of what a caller asks the assistant and what it answers."""
 
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -7,13 +8,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from app.models.values import Notes, PhoneNumber, RequestModel
 
 
-def _strip(value: str) -> str:
-    if not (text := value.strip()):
+def clean(text: str) -> str:
+    """Return text without control characters, unless they end a line, and without surrounding white space."""
+    return "".join(
+        character for character in text if character == "\n" or not unicodedata.category(character).startswith("C")
+    ).strip()
+
+
+def _clean_message(value: str) -> str:
+    if not (text := clean(value)):
         raise ValueError("must say something")
     return text
 
 
-Message = Annotated[Notes, Field(min_length=1), AfterValidator(_strip)]
+Message = Annotated[Notes, Field(min_length=1), AfterValidator(_clean_message)]
 
 
 class ReplyRequest(RequestModel):

@@ -1,5 +1,6 @@
 """Owns the figures of this process, as Prometheus reads them."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +19,9 @@ class Metrics:
     """Counts requests and logins, and tells the state of the connections. There is one for a process."""
 
     def __init__(self) -> None:
-        self.in_flight = Gauge("maya_requests_in_flight", "Requests that are being answered now.")
+        self.in_flight = 0
+        self._in_flight = Gauge("maya_requests_in_flight", "Requests that are being answered now.")
+        self._in_flight.set_function(lambda: self.in_flight)
         self.logins = Counter("maya_logins", "Attempts to log in by how they ended.", ["outcome"])
         self.limited = Counter("maya_requests_limited", "Requests refused by a rate limit.", ["limit"])
         self.webhooks = Counter("maya_webhooks", "Messages of vendors by what became of them.", ["vendor", "outcome"])
@@ -67,7 +70,12 @@ class Metrics:
 def find_route(scope: Scope) -> str:
     """Return the template of the route that answered: /api/bookings/{booking_id}; `none` when there was none."""
     path = getattr(scope.get("route"), "path", None)
-    return _PARAMETER.sub(r"{\1}", path) if isinstance(path, str) and path else "none"
+    return _describe_route(path) if isinstance(path, str) and path else "none"
+
+
+@functools.cache
+def _describe_route(path: str) -> str:
+    return _PARAMETER.sub(r"{\1}", path)
 
 
 def render() -> bytes:

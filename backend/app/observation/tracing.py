@@ -5,8 +5,10 @@ the instrumentation of FastAPI, which notes queries, where codes and states of O
 outermost of all middleware.
 """
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from app.reads import Reads
 
 #: Seconds that the collector may take for one message.
 _EXPORT_WITHIN: Final = 5.0
@@ -36,26 +40,46 @@ class Tracing:
     def __init__(self, endpoint: str, build: BuildInfo, environment: str) -> None:
         """Send to the collector at `endpoint`; the traces name the build and the environment."""
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         logging.getLogger(_NOISY).setLevel(logging.CRITICAL)
         facts = {"service.name": NAME, "service.version": build.version, "deployment.environment.name": environment}
-        self._provider: TracerProvider = TracerProvider(resource=Resource.create(facts))
+        # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say holds; by itself the library prefers what it is given.
+        resource = Resource.create(facts).merge(OTELResourceDetector().detect())
+        self._provider: TracerProvider = TracerProvider(resource=resource)
         exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_EXPORT_WITHIN)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
 
-    def follow(self, engine: "AsyncEngine") -> None:
-        """Trace the statements of an engine, and every call of a vendor by httpx."""
-        from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    def follow(self, engine: "AsyncEngine", reads: "Reads") -> None:
+        """Trace the statements of an engine, the reads beside it, and every call of a vendor by httpx or httpx2."""
+        from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
         # It is made for SQLAlchemy up to 2.0 and otherwise does nothing; a test says that it works with this one.
         SQLAlchemyInstrumentor().instrument(
             engine=engine.sync_engine, tracer_provider=self._provider, skip_dep_check=True
         )
+        reads.surround = self._surround_read
         HTTPXClientInstrumentor().instrument(tracer_provider=self._provider)
+        # Anthropic's SDK calls by this one.
+        HTTPX2ClientInstrumentor().instrument(tracer_provider=self._provider)
+
+    @contextlib.contextmanager
+    def _surround_read(self, query: str) -> Iterator[None]:
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+
+        facts = {"db.system.name": "postgresql", "db.query.text": query}
+        # What an error says may hold the row that it is about.
+        with self._provider.get_tracer(__name__).start_as_current_span(
+            "SELECT", kind=SpanKind.CLIENT, attributes=facts, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except Exception as error:
+                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                raise
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return `app` with a span around each request."""

@@ -30,7 +30,7 @@ async def reply(body: ReplyRequest, request: Request, user: UserDependency, part
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
-            # Nobody reads this: an answer that nobody waits for is not paid for either.
+            # Nobody reads this. What was asked for stays counted: it may have to be paid for all the same.
             raise ApiError(503, "assistant_unavailable", "The caller has gone.", action="Ask again.")
         return await answering
     finally:

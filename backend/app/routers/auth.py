@@ -1,6 +1,6 @@
 """Owns logging in."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from app.dependencies import PartsDependency, SessionDependency
 from app.exact_json import ExactRoute
@@ -12,14 +12,12 @@ router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=ExactRoute)
 
 @router.post("/login", responses={401: {"description": "The email address or the password is wrong."}})
 async def login(
-    credentials: LoginRequest, request: Request, response: Response, parts: PartsDependency, session: SessionDependency
+    credentials: LoginRequest, request: Request, parts: PartsDependency, session: SessionDependency
 ) -> LoginAnswer:
     """Exchange an email address and a password for an access token."""
-    answer = await parts.authenticator.log_in(
+    return await parts.authenticator.log_in(
         session,
         email=credentials.email,
         password=credentials.password.get_secret_value(),
         client=name_address(request.client.host) if request.client else "",
     )
-    response.headers["Cache-Control"] = "no-store"
-    return answer

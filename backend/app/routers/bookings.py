@@ -16,7 +16,6 @@ from app.services.stripe_service import deactivate_links
 
 router = APIRouter(prefix="/api/bookings", tags=["bookings"], route_class=ExactRoute)
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _LOCATION = {"description": "Where the new booking is.", "schema": {"type": "string"}}
 
 
@@ -37,7 +36,7 @@ async def create(
 ) -> Booking:
     """Make a booking, unless somebody has its time."""
     made = await create_booking(session, user.tenant_id, booking, calendar=parts.calendars)
-    response.headers.update(_NO_STORE | {"Location": f"/api/bookings/{made.id}"})
+    response.headers["Location"] = f"/api/bookings/{made.id}"
     return made
 
 
@@ -45,7 +44,6 @@ async def create(
 async def list_page(
     user: UserDependency,
     session: SessionDependency,
-    response: Response,
     *,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="The `next_cursor` of the page before.")] = None,
@@ -54,15 +52,13 @@ async def list_page(
     until: Annotated[Timestamp | None, Query(alias="to", description="Those that start before then.")] = None,
 ) -> BookingPage:
     """List bookings page by page, the latest start first."""
-    response.headers.update(_NO_STORE)
     which = BookingFilter(status=status, since=since, until=until)
     return await list_bookings(session, user.tenant_id, which, limit=limit, cursor=cursor)
 
 
 @router.get("/{booking_id}")
-async def read(booking_id: uuid.UUID, user: UserDependency, session: SessionDependency, response: Response) -> Booking:
+async def read(booking_id: uuid.UUID, user: UserDependency, session: SessionDependency) -> Booking:
     """Return a booking and how its payment stands."""
-    response.headers.update(_NO_STORE)
     return await fetch_booking(session, user.tenant_id, booking_id)
 
 
@@ -73,10 +69,8 @@ async def cancel(
     session: SessionDependency,
     parts: PartsDependency,
     background: BackgroundTasks,
-    response: Response,
 ) -> Booking:
     """Cancel a booking and the payment that is still open; again, it changes nothing."""
-    response.headers.update(_NO_STORE)
     cancellation = await cancel_booking(session, user.tenant_id, booking_id)
     if cancellation.link_ids and parts.links is not None:
         background.add_task(deactivate_links, parts.links, cancellation.link_ids)
@@ -98,6 +92,5 @@ async def ask_for_payment(
 ) -> Payment:
     """Return the link by which the customer pays the booking; it is made by the first call."""
     asked = await parts.payment_requests.ask(session, user.tenant_id, booking_id)
-    response.headers.update(_NO_STORE)
     response.status_code = 201 if asked.created else 200
     return asked.payment

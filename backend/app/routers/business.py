@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from app.dependencies import IdentityDependency, Parts, PartsDependency, SessionDependency, UserDependency
+from app.dependencies import IdentityDependency, Parts, PartsDependency, SessionDependency, UserDependency, find_parts
 from app.exact_json import ExactRoute
 from app.models.business import Business, BusinessUpdate
 from app.security import Identity
@@ -17,9 +17,9 @@ _TAKEN: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "Another 
 
 
 @router.get("/me", responses=_NO_SETTINGS)
-async def read_settings(identity: IdentityDependency, parts: PartsDependency) -> Business:
+async def read_settings(identity: IdentityDependency, request: Request) -> Business:
     """Return the settings of the user's business."""
-    return await _read(parts, identity)
+    return await _read(find_parts(request), identity)
 
 
 @router.put("/me", responses=_NO_SETTINGS | _TAKEN)

@@ -13,15 +13,10 @@ from app.services.calendar import LONGEST_RANGE
 
 router = APIRouter(prefix="/api/calendar", tags=["calendar"])
 
-_NO_STORE = {"Cache-Control": "no-store"}
-
 
 @router.get("")
-async def read_calendar(
-    user: UserDependency, parts: PartsDependency, session: SessionDependency, response: Response
-) -> CalendarState:
+async def read_calendar(user: UserDependency, parts: PartsDependency, session: SessionDependency) -> CalendarState:
     """Say whether calendars can be connected here, and whether this business has connected one."""
-    response.headers.update(_NO_STORE)
     return await parts.calendars.read_state(session, user.tenant_id)
 
 
@@ -36,7 +31,7 @@ async def disconnect_calendar(user: UserDependency, parts: PartsDependency, sess
             action="Ask an owner of the business to do so.",
         )
     await parts.calendars.disconnect(session, user.tenant_id)
-    return Response(status_code=204, headers=_NO_STORE)
+    return Response(status_code=204)
 
 
 @router.get("/availability")
@@ -46,11 +41,9 @@ async def read_availability(
     user: UserDependency,
     parts: PartsDependency,
     session: SessionDependency,
-    response: Response,
 ) -> Availability:
     """Say when the business is busy, for 31 days at most: its bookings, and its calendar where that can be asked."""
     _check_range(starts_at, ends_at)
-    response.headers.update(_NO_STORE)
     return await parts.calendars.read_availability(session, user.tenant_id, starts_at, ends_at)
 
 

@@ -7,8 +7,7 @@ from app.models.health import Health, Liveness
 
 router = APIRouter(tags=["health"])
 
-_NO_STORE = {"Cache-Control": "no-store"}
-_RETRY = {**_NO_STORE, "Retry-After": "5"}
+_RETRY = {"Retry-After": "5"}
 
 
 @router.get("/api/health", responses={503: {"model": Health}}, response_model=Health)
@@ -17,12 +16,11 @@ async def health(parts: PartsDependency) -> Response:
     """Say whether the backend can serve: 200 when every check passes or warns, 503 when one fails."""
     report = await parts.health.report(parts.database)
     if report.healthy:
-        return Response(report.body, headers=_NO_STORE, media_type="application/json")
+        return Response(report.body, media_type="application/json")
     return Response(report.body, 503, headers=_RETRY, media_type="application/json")
 
 
 @router.get("/api/live")
-async def live(response: Response) -> Liveness:
+async def live() -> Liveness:
     """Say that the process answers, and nothing about what it depends on."""
-    response.headers.update(_NO_STORE)
     return Liveness()

@@ -27,7 +27,7 @@ async def metrics(
     METRICS.tell_connections("sessions", in_use=database.sessions_in_use, idle=database.sessions_idle)
     METRICS.tell_connections("reads", in_use=database.reads.in_use, idle=database.reads.idle)
     METRICS.tell_build(parts.build.version, parts.build.revision)
-    METRICS.tell_reminders(await count_reminders(database.reads))
+    METRICS.tell_reminders(await count_reminders(database.reads, delay=parts.settings.reminder_delay))
     return Response(render(), media_type=CONTENT_TYPE)
 
 

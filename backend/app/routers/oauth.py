@@ -14,7 +14,6 @@ from app.settings import Settings
 
 router = APIRouter(prefix="/oauth/google", tags=["calendar"])
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _NOT_CONFIGURED = (
     "This service has no client at Google, so no calendar can be connected. Everything else works without."
 )
@@ -49,7 +48,6 @@ async def start(
             "Only an owner may connect the calendar of a business.",
             action="Ask an owner of the business to do so.",
         )
-    response.headers.update(_NO_STORE)
     if not parts.calendars.available:
         return CalendarNotConfigured(detail=_NOT_CONFIGURED)
     attempt = await parts.calendars.authorization.start(
@@ -58,7 +56,7 @@ async def start(
     if "application/json" in request.headers.get("accept", "").lower():
         _leave(response, attempt.browser, parts.settings)
         return CalendarStart(authorization_url=attempt.authorization_url)
-    redirect = RedirectResponse(attempt.authorization_url, 302, headers=_NO_STORE)
+    redirect = RedirectResponse(attempt.authorization_url, 302)
     _leave(redirect, attempt.browser, parts.settings)
     return redirect
 
@@ -72,7 +70,6 @@ async def start(
 )
 async def finish(
     request: Request,
-    response: Response,
     parts: PartsDependency,
     session: SessionDependency,
     state: Annotated[str, Query(max_length=512)] = "",
@@ -80,7 +77,6 @@ async def finish(
     error: Annotated[str, Query(max_length=512)] = "",
 ) -> CalendarConnected:
     """Connect the calendar that Google sends the browser back from: with a code, or with why there is none."""
-    response.headers.update(_NO_STORE)
     browser = request.cookies.get(_cookie(parts.settings), "")
     return await parts.calendars.authorization.finish(session, state=state, browser=browser, code=code, error=error)
 

@@ -2,7 +2,7 @@
 
 import uuid
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from app.dependencies import SessionDependency, UserDependency
 from app.models.payments import Payment
@@ -12,7 +12,6 @@ router = APIRouter(prefix="/api/payments", tags=["payments"])
 
 
 @router.get("/{payment_id}")
-async def read(payment_id: uuid.UUID, user: UserDependency, session: SessionDependency, response: Response) -> Payment:
+async def read(payment_id: uuid.UUID, user: UserDependency, session: SessionDependency) -> Payment:
     """Return a payment."""
-    response.headers["Cache-Control"] = "no-store"
     return await fetch_payment(session, user.tenant_id, payment_id)

@@ -1,6 +1,6 @@
 """Owns the answer to "which build is this?"."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from app.build_info import BuildInfo
 from app.dependencies import PartsDependency
@@ -9,7 +9,6 @@ router = APIRouter(tags=["version"])
 
 
 @router.get("/api/v1/version")
-async def version(parts: PartsDependency, response: Response) -> BuildInfo:
+async def version(parts: PartsDependency) -> BuildInfo:
     """Name the build that answers: version, revision, digest, branch, build number and time."""
-    response.headers["Cache-Control"] = "no-store"
     return parts.build

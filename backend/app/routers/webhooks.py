@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Request
 
 from app.dependencies import PartsDependency, SessionDependency
 from app.errors import ApiError
@@ -34,11 +34,9 @@ async def take_stripe_event(
     session: SessionDependency,
     parts: PartsDependency,
     background: BackgroundTasks,
-    response: Response,
     stripe_signature: Annotated[str, Header(description="Stripe's signature of the body.")] = "",
 ) -> WebhookReceipt:
     """Take a message of Stripe, signed by one of the configured secrets. The same message again changes nothing."""
-    response.headers["Cache-Control"] = "no-store"
     links = parts.links
     if links is None or not links.takes_events:
         raise ApiError(

@@ -4,11 +4,10 @@ No connection to the database is held while the model is asked.
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,10 +15,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import UNAVAILABLE, Database, explain
 from app.errors import ApiError
-from app.models.assistant import Reply, ReplyRequest
-from app.services.assistant_budget import Prices, Reservation, Usage, release, reserve, settle
-from app.services.assistant_model import Answer, Model, ModelTimeoutError, ModelUnavailableError
-from app.services.assistant_prompt import DECLINED, Facts, clean, cut, write_rules
+from app.models.assistant import Reply, ReplyRequest, clean
+from app.services.assistant_budget import Prices, Reservation, Usage, reserve, settle
+from app.services.assistant_model import (
+    MOST_ATTEMPTS,
+    Answer,
+    Attempts,
+    Model,
+    ModelTimeoutError,
+    ModelUnavailableError,
+)
+from app.services.assistant_prompt import DECLINED, Facts, cut, write_rules
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,7 +58,7 @@ class Assistant:
         self._prices = Prices(settings.assistant_input_price, settings.assistant_output_price)
         self._most_output = settings.assistant_max_tokens
         self._now = now
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def reply(self, database: Database, tenant_id: uuid.UUID, request: ReplyRequest) -> Reply:
         """Answer a caller of a business; raise a 429 over its limit, a 503 or a 504 when the model fails."""
@@ -60,17 +66,21 @@ class Assistant:
         if row is None:
             raise ApiError(404, "not_found", "There is no such business.", action="Log in again.")
         rules = write_rules(Facts(*row), now=self._now(), caller_known=request.caller is not None)
-        message = clean(request.message)
-        most = Usage(len(rules.encode()) + len(message.encode()) + _OVERHEAD, self._most_output)
-        async with self._reserved(database, tenant_id, most) as reservation:
-            answer = await self._ask(rules, message)
-            usage = answer.usage or most
-            await self._settle(database, reservation, usage)
+        most = Usage(len(rules.encode()) + len(request.message.encode()) + _OVERHEAD, self._most_output)
+        attempts, answer = Attempts(), None
+        reservation = await self._reserve(database, tenant_id, Usage().plus(most, times=MOST_ATTEMPTS))
+        try:
+            answer = await self._ask(rules, request.message, attempts)
+        finally:
+            told = answer.usage if answer is not None and answer.usage is not None else Usage()
+            usage = told.plus(most, times=attempts.untold)
+            # Whoever is cancelled does not wait for the database; the writing goes on without it.
+            await asyncio.shield(self._keep(self._settle(database, reservation, usage, answered=answer is not None)))
         return _render(answer)
 
-    async def _ask(self, rules: str, message: str) -> Answer:
+    async def _ask(self, rules: str, message: str, attempts: Attempts) -> Answer:
         try:
-            return await self.model.ask(rules=rules, message=message)
+            return await self.model.ask(rules=rules, message=message, attempts=attempts)
         except ModelTimeoutError:
             raise ApiError(
                 504, "assistant_timeout", "The assistant did not answer in time.", action="Try again."
@@ -79,54 +89,33 @@ class Assistant:
             logger.warning("the assistant is not available", extra={"reason": str(error)})
             raise _unavailable() from None
 
-    @contextlib.asynccontextmanager
-    async def _reserved(self, database: Database, tenant_id: uuid.UUID, most: Usage) -> AsyncIterator[Reservation]:
-        """Hold what an answer may cost at most; give it back when none is given, however that comes about."""
+    async def _reserve(self, database: Database, tenant_id: uuid.UUID, most: Usage) -> Reservation:
         now = self._now()
         reservation = await reserve(database, tenant_id, self._prices.cost(most), limit=self._limit, now=now)
         if reservation is None:
             raise _limit_reached(now)
+        return reservation
+
+    async def _settle(self, database: Database, reservation: Reservation, usage: Usage, *, answered: bool) -> None:
         try:
-            yield reservation
-        except BaseException:
-            # Whoever is cancelled does not wait for the database; the giving back goes on without it.
-            await asyncio.shield(self._keep(self._give_back(database, reservation)))
-            raise
-
-    async def _settle(self, database: Database, reservation: Reservation, usage: Usage) -> None:
-        cost = self._prices.cost(usage)
-
-        async def write() -> None:
-            with _logged("what an answer did cost could not be written down; its reservation stays", reservation):
-                await settle(database, reservation, usage, cost=cost)
-
-        await asyncio.shield(self._keep(write()))
-
-    async def _give_back(self, database: Database, reservation: Reservation) -> None:
-        with _logged("what was held for an answer could not be given back", reservation):
-            await release(database, reservation)
+            await settle(database, reservation, usage, cost=self._prices.cost(usage), answered=answered)
+        except (*UNAVAILABLE, SQLAlchemyError) as error:
+            logger.error(  # noqa: TRY400 - an outage is told in one line
+                "what was asked of the model could not be written down; its reservation stays",
+                extra={"tenant_id": str(reservation.tenant_id), "reason": explain(error)},
+            )
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
-        self._giving_back.add(task)
-        task.add_done_callback(self._giving_back.discard)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
         return task
 
     async def close(self) -> None:
         """Finish what is being written and close the connections."""
-        if self._giving_back:
-            await asyncio.wait(self._giving_back)
+        if self._writing:
+            await asyncio.wait(self._writing)
         await self.model.close()
-
-
-@contextlib.contextmanager
-def _logged(message: str, reservation: Reservation) -> Iterator[None]:
-    try:
-        yield
-    except (*UNAVAILABLE, SQLAlchemyError) as error:
-        logger.error(  # noqa: TRY400 - an outage is told in one line
-            message, extra={"tenant_id": str(reservation.tenant_id), "reason": explain(error)}
-        )
 
 
 def _render(answer: Answer) -> Reply:

@@ -1,7 +1,8 @@
 """Owns what the assistant may cost a business on one day (UTC), whatever asks at the same time.
 
 The most that an answer can cost is reserved before the model is asked, by one statement that refuses what would pass
-the limit, and replaced by what it did cost. A crash leaves its reservation, which counts until the day is over.
+the limit, and replaced by what it did cost, or may have cost where nobody knows. A crash leaves its reservation, which
+counts until the day is over.
 """
 
 import uuid
@@ -23,10 +24,14 @@ _KEEP: Final = {"synchronize_session": False}
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many tokens an answer took."""
+    """How many tokens were taken."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def plus(self, other: "Usage", *, times: int = 1) -> "Usage":
+        """Return the sum of this one and so many `times` the other."""
+        return Usage(self.input_tokens + times * other.input_tokens, self.output_tokens + times * other.output_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +79,18 @@ async def reserve(
     return None if row is None else Reservation(tenant_id, day, amount)
 
 
-async def settle(database: Database, reservation: Reservation, usage: Usage, *, cost: Decimal) -> None:
-    """Replace a reservation by what the answer did cost."""
-    await _change(
-        database,
-        reservation,
-        cost=AssistantUsage.cost + cost,
-        answers=AssistantUsage.answers + 1,
-        input_tokens=AssistantUsage.input_tokens + usage.input_tokens,
-        output_tokens=AssistantUsage.output_tokens + usage.output_tokens,
-    )
-
-
-async def release(database: Database, reservation: Reservation) -> None:
-    """Give back what is held for an answer that was not given."""
-    await _change(database, reservation)
-
-
-async def _change(database: Database, reservation: Reservation, **values: object) -> None:
+async def settle(database: Database, reservation: Reservation, usage: Usage, *, cost: Decimal, answered: bool) -> None:
+    """Replace a reservation by what was used in its place, which is nothing where the model was not reached."""
     statement = (
         update(AssistantUsage)
         .where(AssistantUsage.tenant_id == reservation.tenant_id, AssistantUsage.day == reservation.day)
-        .values(reserved=func.greatest(AssistantUsage.reserved - reservation.amount, 0), **values)
+        .values(
+            reserved=func.greatest(AssistantUsage.reserved - reservation.amount, 0),
+            cost=AssistantUsage.cost + cost,
+            answers=AssistantUsage.answers + int(answered),
+            input_tokens=AssistantUsage.input_tokens + usage.input_tokens,
+            output_tokens=AssistantUsage.output_tokens + usage.output_tokens,
+        )
     )
     async with database.session() as session:
         await session.execute(statement, execution_options=_KEEP)

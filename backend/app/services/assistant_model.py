@@ -17,14 +17,27 @@ from app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+#: How often the model is asked for one answer.
+MOST_ATTEMPTS: Final = 2
 #: Seconds before the one further attempt.
 _PAUSE: Final = 0.3
+#: The part of the time limit that a connection may take: short enough for both attempts to find that there is none.
+_CONNECTING: Final = 1 / 3
 _SERVER_ERROR: Final = 500
 _ACCOUNT: Final = frozenset({400, 401, 402, 403, 404})
+#: What the SDK's HTTP client raises before anything of a request is sent.
+_UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
 
 
 class ModelUnavailableError(Exception):
-    """The model gave no usable answer. The message says why, and holds nothing of the request."""
+    """The model gave no usable answer. The message says why, and holds nothing of the request.
+
+    `is_free` says that nothing was taken for it: no request went out, or it was refused.
+    """
+
+    def __init__(self, message: str, *, is_free: bool = False) -> None:
+        super().__init__(message)
+        self.is_free = is_free
 
 
 class _TryAgainError(ModelUnavailableError):
@@ -43,6 +56,14 @@ class Answer:
     model: str
     stopped: Literal["end", "length", "declined"]
     usage: Usage | None
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What is known of the attempts at one answer, also where the asking was broken off."""
+
+    #: Those that went out, or may have, and of which nobody said what they took. An error by its status took nothing.
+    untold: int = 0
 
 
 class Model:
@@ -64,14 +85,14 @@ class Model:
             ).start()
         return self._client
 
-    async def ask(self, *, rules: str, message: str) -> Answer:
-        """Return the model's answer to `message` under `rules`; raise `ModelUnavailableError`."""
+    async def ask(self, *, rules: str, message: str, attempts: Attempts) -> Answer:
+        """Return the model's answer to `message` under `rules`; raise `ModelUnavailableError`. Note the `attempts`."""
         started = time.perf_counter()
         outcome: Outcome = "failed"
         reason = "cancelled"
         try:
             async with asyncio.timeout(self._settings.assistant_timeout):
-                answer = await self._try(rules, message)
+                answer = await self._try(rules, message, attempts)
             outcome, reason = "ok", ""
         except TimeoutError:
             reason = f"no answer within {self._settings.assistant_timeout:g} s"
@@ -89,13 +110,25 @@ class Model:
         if self._client is not None and self._client.done():
             await self._client.result().close()
 
-    async def _try(self, rules: str, message: str) -> Answer:
+    async def _try(self, rules: str, message: str, attempts: Attempts) -> Answer:
         client = await asyncio.wrap_future(self.load())
+        for _ in range(MOST_ATTEMPTS - 1):
+            try:
+                return await self._attempt(client, rules, message, attempts)
+            except _TryAgainError:
+                await asyncio.sleep(_PAUSE)
+        return await self._attempt(client, rules, message, attempts)
+
+    async def _attempt(self, client: Any, rules: str, message: str, attempts: Attempts) -> Answer:
+        attempts.untold += 1
         try:
-            return _read(await self._create(client, rules, message))
-        except _TryAgainError:
-            await asyncio.sleep(_PAUSE)
-        return _read(await self._create(client, rules, message))
+            answer = _read(await self._create(client, rules, message))
+        except ModelUnavailableError as error:
+            attempts.untold -= error.is_free
+            raise
+        if answer.usage is not None:
+            attempts.untold -= 1
+        return answer
 
     async def _create(self, client: Any, rules: str, message: str) -> Any:
         import anthropic
@@ -107,11 +140,13 @@ class Model:
                 system=rules,
                 messages=[{"role": "user", "content": message}],
             )
-        except anthropic.APITimeoutError:
-            raise TimeoutError from None
         except anthropic.APIStatusError as error:
             raise _translate(error.status_code) from None
-        except anthropic.APIConnectionError:
+        except anthropic.APIConnectionError as error:
+            if type(error.__cause__).__name__ in _UNSENT:
+                raise _TryAgainError("there is no connection", is_free=True) from None
+            if isinstance(error, anthropic.APITimeoutError):
+                raise TimeoutError from None
             raise _TryAgainError("the connection failed") from None
         except (anthropic.AnthropicError, AttributeError, KeyError, TypeError, ValueError):
             # What the SDK makes of an answer that is not one of Anthropic's. Nothing of it goes on.
@@ -128,7 +163,7 @@ def _connect(settings: Settings, client: "concurrent.futures.Future[Any]") -> No
         made = anthropic.AsyncAnthropic(
             api_key=settings.anthropic_api_key.get_secret_value(),
             base_url=settings.anthropic_base_url,
-            timeout=settings.assistant_timeout,
+            timeout=anthropic.Timeout(settings.assistant_timeout, connect=settings.assistant_timeout * _CONNECTING),
             # Its own retries wait as long as the vendor says, whatever time is left.
             max_retries=0,
             # Traces without the caller's words, whatever the environment asks for.
@@ -143,13 +178,13 @@ def _connect(settings: Settings, client: "concurrent.futures.Future[Any]") -> No
 def _translate(status: int) -> ModelUnavailableError:
     reason = f"HTTP {status}"
     if status >= _SERVER_ERROR:
-        return _TryAgainError(reason)
+        return _TryAgainError(reason, is_free=True)
     if status in _ACCOUNT:
         logger.error(
             "Anthropic refuses what the assistant asks: check ANTHROPIC_API_KEY, ANTHROPIC_MODEL and the account",
             extra={"status": status},
         )
-    return ModelUnavailableError(reason)
+    return ModelUnavailableError(reason, is_free=True)
 
 
 def _read(message: Any) -> Answer:

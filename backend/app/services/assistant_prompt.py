@@ -5,7 +5,6 @@ the facts are written as JSON, so that a name or a greeting cannot pass for a ru
 """
 
 import json
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -57,13 +56,6 @@ def write_rules(facts: Facts, *, now: datetime, caller_known: bool) -> str:
         "caller_can_be_called_back": caller_known,
     }
     return _RULES + json.dumps(known, ensure_ascii=False, indent=1)
-
-
-def clean(text: str) -> str:
-    """Return text without control characters, unless they end a line, and without surrounding white space."""
-    return "".join(
-        character for character in text if character == "\n" or not unicodedata.category(character).startswith("C")
-    ).strip()
 
 
 def cut(text: str) -> tuple[str, bool]:

@@ -41,7 +41,7 @@ class Authenticator:
         """Return a token for the user with this email and password.
 
         An unknown email, a wrong password and a disabled user get the same answer after the same work: 401. Too many
-        failures for one email from one `client` get 429.
+        attempts at one email from one `client` that failed, or are not decided yet, get 429.
         """
         user = await session.scalar(select(User).where(func.lower(User.email) == func.lower(email)))
         # The connection goes back to the pool before the slow hash; what was read stays readable.
@@ -102,7 +102,7 @@ def _too_many(wait: int) -> ApiError:
     return ApiError(
         429,
         "too_many_attempts",
-        "Too many failed logins for this account.",
+        "Too many attempts to log in to this account failed, or are being made at the same time.",
         action=f"Wait {wait} seconds, then try again.",
         headers={"Retry-After": str(wait)},
     )

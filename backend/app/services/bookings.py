@@ -36,7 +36,7 @@ class BusyTimes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """A cancelled booking, and the payment links that are of no use any more."""
+    """A cancelled booking, and the payment links that nobody should pay any more."""
 
     booking: Booking
     link_ids: Sequence[str]
@@ -66,7 +66,11 @@ async def create_booking(
 
 
 async def cancel_booking(session: AsyncSession, tenant_id: uuid.UUID, booking_id: uuid.UUID) -> Cancellation:
-    """Cancel a booking, the payment that is still open and its reminder; again, it changes nothing. Raise a 404."""
+    """Cancel a booking, the payment that is still open and its reminder; again, it changes nothing. Raise a 404.
+
+    The links are those of every payment that was withdrawn: cancelling again is how to deactivate one that Stripe did
+    not deactivate before, and does no harm to the others.
+    """
     mine = (tables.Booking.tenant_id == tenant_id, tables.Booking.id == booking_id)
     await session.execute(
         update(tables.Booking)
@@ -74,22 +78,18 @@ async def cancel_booking(session: AsyncSession, tenant_id: uuid.UUID, booking_id
         .values(status="cancelled", cancelled_at=func.now())
         .execution_options(synchronize_session=False)
     )
-    withdrawn = await session.execute(
+    payments = (tables.Payment.tenant_id == tenant_id, tables.Payment.booking_id == booking_id)
+    withdrawn = await session.scalars(
         update(tables.Payment)
-        .where(
-            tables.Payment.tenant_id == tenant_id,
-            tables.Payment.booking_id == booking_id,
-            tables.Payment.status == "pending",
-        )
+        .where(*payments, tables.Payment.status == "pending")
         .values(status="cancelled")
-        .returning(tables.Payment.id, tables.Payment.payment_link_id)
+        .returning(tables.Payment.id)
         .execution_options(synchronize_session=False)
     )
-    link_ids = []
-    for payment_id, link_id in withdrawn.all():
+    for payment_id in withdrawn.all():
         await cancel_reminder(session, tenant_id=tenant_id, payment_id=payment_id)
-        if link_id is not None:
-            link_ids.append(link_id)
+    links = select(tables.Payment.payment_link_id).where(*payments, tables.Payment.status == "cancelled")
+    link_ids = [link_id for link_id in await session.scalars(links) if link_id is not None]
     booking = await fetch_booking(session, tenant_id, booking_id)
     await session.commit()
     return Cancellation(booking, link_ids)

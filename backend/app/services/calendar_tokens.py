@@ -2,17 +2,19 @@
 
 Who renews a token first claims that in the row, for a little longer than Google may take. Others wait for the result
 without a connection to the database, and so does the one that asks Google. A claim whose owner died ends by itself.
+What comes of a renewal is written where its claim still stands: a connection made since has none, and the encryption
+key may be replaced meanwhile.
 """
 
 import asyncio
 import logging
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Delete, Update, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Row, Update, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,6 +48,19 @@ class _Kept:
     refresh_token: bytes
     access_token: bytes
     is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """The right to renew a tenant's token until a time, which no other claim has."""
+
+    tenant_id: uuid.UUID
+    until: datetime
+
+    @property
+    def stands(self) -> tuple[ColumnElement[bool], ...]:
+        """What holds of the connection as long as nobody else has replaced, renewed or claimed it."""
+        return CalendarConnection.tenant_id == self.tenant_id, CalendarConnection.refresh_claimed_until == self.until
 
 
 def place(tenant_id: uuid.UUID, column: str) -> Place:
@@ -88,8 +103,8 @@ class CalendarTokens:
             if kept.is_fresh and access_token != refused:
                 await session.close()
                 return access_token
-            if await self._claim_renewal(session, tenant_id, kept):
-                renewed = await self._renew(session, tenant_id, kept, until=until)
+            if (claim := await self._claim_renewal(session, tenant_id, kept)) is not None:
+                renewed = await self._renew(session, claim, kept, until=until)
                 if renewed is not None:
                     return renewed
             elif asyncio.get_running_loop().time() + _POLL_INTERVAL > until:
@@ -131,38 +146,41 @@ class CalendarTokens:
             raise CalendarError("calendar_not_connected", "no calendar is connected")
         return _Kept(*row)
 
-    async def _claim_renewal(self, session: AsyncSession, tenant_id: uuid.UUID, kept: _Kept) -> bool:
+    async def _claim_renewal(self, session: AsyncSession, tenant_id: uuid.UUID, kept: _Kept) -> _Claim | None:
         statement = update(CalendarConnection).where(
-            *_unchanged(tenant_id, kept),
+            CalendarConnection.tenant_id == tenant_id,
+            CalendarConnection.refresh_token == kept.refresh_token,
             CalendarConnection.access_token == kept.access_token,
             or_(
                 CalendarConnection.refresh_claimed_until.is_(None),
                 CalendarConnection.refresh_claimed_until < func.now(),
             ),
         )
-        return await self._execute(session, statement.values(refresh_claimed_until=func.now() + self._claim))
+        row = await self._execute(session, statement.values(refresh_claimed_until=func.now() + self._claim))
+        return None if row is None else _Claim(tenant_id, row.refresh_claimed_until)
 
-    async def _renew(
-        self, session: AsyncSession, tenant_id: uuid.UUID, kept: _Kept, *, until: float
-    ) -> SecretStr | None:
+    async def _renew(self, session: AsyncSession, claim: _Claim, kept: _Kept, *, until: float) -> SecretStr | None:
         """Return the new token, or None when the connection was replaced or deleted meanwhile."""
         try:
-            refresh_token = self._decrypt(tenant_id, "refresh_token", kept.refresh_token)
+            refresh_token = self._decrypt(claim.tenant_id, "refresh_token", kept.refresh_token)
             renewed = await self._google.refresh(refresh_token, until=until)
         except GrantRefusedError as error:
             # The one that was refused, and not a connection that was made since.
-            await self._execute(session, delete(CalendarConnection).where(*_unchanged(tenant_id, kept)))
-            logger.warning("a calendar was disconnected", extra={"tenant_id": str(tenant_id), "reason": str(error)})
+            await self._execute(session, delete(CalendarConnection).where(*claim.stands))
+            logger.warning(
+                "a calendar was disconnected", extra={"tenant_id": str(claim.tenant_id), "reason": str(error)}
+            )
             raise CalendarError("calendar_reconnect_needed", str(error)) from None
         except (GoogleUnavailableError, CalendarError) as error:
-            release = update(CalendarConnection).where(*_unchanged(tenant_id, kept)).values(refresh_claimed_until=None)
+            release = update(CalendarConnection).where(*claim.stands).values(refresh_claimed_until=None)
             await self._execute(session, release)
             if isinstance(error, CalendarError):
                 raise
             raise CalendarError("calendar_unavailable", str(error)) from None
-        return renewed.access_token if await self._store(session, tenant_id, kept, renewed) else None
+        return renewed.access_token if await self._store(session, claim, renewed) else None
 
-    async def _store(self, session: AsyncSession, tenant_id: uuid.UUID, kept: _Kept, renewed: RefreshedToken) -> bool:
+    async def _store(self, session: AsyncSession, claim: _Claim, renewed: RefreshedToken) -> bool:
+        tenant_id = claim.tenant_id
         values = {
             "access_token": self._encrypt(tenant_id, "access_token", renewed.access_token),
             "access_token_expires_at": func.now() + timedelta(seconds=renewed.lifetime),
@@ -170,19 +188,18 @@ class CalendarTokens:
         }
         if renewed.refresh_token is not None:
             values["refresh_token"] = self._encrypt(tenant_id, "refresh_token", renewed.refresh_token)
-        return await self._execute(
-            session, update(CalendarConnection).where(*_unchanged(tenant_id, kept)).values(**values)
-        )
+        statement = update(CalendarConnection).where(*claim.stands).values(**values)
+        return await self._execute(session, statement) is not None
 
     @staticmethod
-    async def _execute(session: AsyncSession, statement: Update | Delete) -> bool:
-        """Change a tenant's connection and commit; say whether it was there to change."""
-        returning = statement.returning(CalendarConnection.tenant_id)
+    async def _execute(session: AsyncSession, statement: Update | Delete) -> Row[Any] | None:
+        """Change a tenant's connection and commit; return its claim, or None where it was not there to change."""
+        returning = statement.returning(CalendarConnection.refresh_claimed_until)
         result = await session.execute(returning, execution_options={"synchronize_session": False})
-        found = result.one_or_none() is not None
+        row = result.one_or_none()
         await session.commit()
         await session.close()
-        return found
+        return row
 
     def _encrypt(self, tenant_id: uuid.UUID, column: str, token: SecretStr) -> bytes:
         return self._cipher.encrypt(token.get_secret_value(), place(tenant_id, column))
@@ -195,7 +212,3 @@ class CalendarTokens:
                 "a calendar's token cannot be decrypted", extra={"tenant_id": str(tenant_id), "reason": str(error)}
             )
             raise CalendarError("calendar_reconnect_needed", str(error)) from None
-
-
-def _unchanged(tenant_id: uuid.UUID, kept: _Kept) -> tuple[ColumnElement[bool], ...]:
-    return CalendarConnection.tenant_id == tenant_id, CalendarConnection.refresh_token == kept.refresh_token

@@ -131,6 +131,8 @@ class Counts:
         self._patience = patience
         self._close = close or _nothing_to_close
         self._failing_until: float | None = None
+        # Who finds every connection taken waits for one: Redis itself is well.
+        self._places = asyncio.Semaphore(_MOST_CONNECTIONS)
         self._failures: tuple[type[Exception], ...] = (OSError, TimeoutError)
         if shared is not None:
             expected = shared.base_exceptions
@@ -171,11 +173,11 @@ class Counts:
         await self._close()
 
     async def _ask(self, question: Callable[[Storage], Awaitable[Result]]) -> Result:
-        shared = self._shared
-        if shared is None or (self._failing_until is not None and self._clock() < self._failing_until):
+        shared, failing = self._shared, self._failing_until
+        if shared is None or (failing is not None and self._clock() < failing):
             return await question(self._own)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience), self._places:
                 answer = await question(shared)
         except self._failures as error:
             if self._failing_until is None:
@@ -185,7 +187,8 @@ class Counts:
                 )
             self._failing_until = self._clock() + _PAUSE
             return await question(self._own)
-        if self._failing_until is not None:
+        if failing is not None and failing == self._failing_until:
+            # Whoever asked before it failed does not know that it answers again.
             self._failing_until = None
             logger.info("Redis answers again: limits are counted for all processes together")
         return answer

@@ -11,11 +11,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+Tokens = TypeVar("Tokens", Grant, RefreshedToken)
 
 CALLBACK_PATH: Final = "/oauth/google/callback"
 FREE_BUSY_SCOPE: Final = "https://www.googleapis.com/auth/calendar.freebusy"
@@ -116,18 +118,22 @@ class GoogleClient:
             "code_verifier": verifier.get_secret_value(),
             "redirect_uri": self._redirect_uri,
         }
-        answer = await self._ask_for_tokens(form, until=until)
-        return read_grant(answer, client_id=self._client_id, needed=FREE_BUSY_SCOPE)
+
+        def read(answer: Any) -> Grant:
+            return read_grant(answer, client_id=self._client_id, needed=FREE_BUSY_SCOPE)
+
+        return await self._ask_for_tokens(form, read, until=until)
 
     async def refresh(self, refresh_token: SecretStr, *, until: float) -> RefreshedToken:
         """Return a new access token; raise as `exchange` does."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
-        return read_refreshed(await self._ask_for_tokens(form, until=until))
+        return await self._ask_for_tokens(form, read_refreshed, until=until)
 
     async def revoke(self, token: SecretStr, *, until: float) -> None:
         """Give a token, and all that was agreed with it, back; raise `GoogleError` when Google does not say so."""
         form = {"token": token.get_secret_value()}
-        reply = await self._send("POST", self._settings.google_revoke_url, until=until, data=form)
+        # What a success holds says nothing.
+        reply = await self._send("POST", self._settings.google_revoke_url, lambda _: None, until=until, data=form)
         if reply.status != _OK:
             raise read_token_failure(reply.status, reply.content)
 
@@ -141,13 +147,15 @@ class GoogleClient:
         reply = await self._send(
             "POST",
             f"{self._settings.google_api_base}/calendar/v3/freeBusy",
+            lambda answer: read_busy(answer, calendar=_CALENDAR),
             until=until,
             headers={"Authorization": f"Bearer {access_token.get_secret_value()}"},
             json={"timeMin": _render(starts_at), "timeMax": _render(ends_at), "items": [{"id": _CALENDAR}]},
         )
         if reply.status != _OK:
             raise read_access_failure(reply.status, reply.content)
-        return read_busy(reply.content, calendar=_CALENDAR)
+        busy: list[Interval] = reply.content
+        return busy
 
     async def close(self) -> None:
         """Close the connections that are kept."""
@@ -155,18 +163,20 @@ class GoogleClient:
             client, self._http = self._http, None
             await client.aclose()
 
-    async def _ask_for_tokens(self, form: Mapping[str, str], *, until: float) -> Any:
+    async def _ask_for_tokens(self, form: Mapping[str, str], read: Callable[[Any], Tokens], *, until: float) -> Tokens:
         identified = {
             **form,
             "client_id": self._client_id,
             "client_secret": self._settings.google_client_secret.get_secret_value(),
         }
-        reply = await self._send("POST", self._settings.google_token_url, until=until, data=identified)
+        reply = await self._send("POST", self._settings.google_token_url, read, until=until, data=identified)
         if reply.status != _OK:
             raise read_token_failure(reply.status, reply.content)
-        return reply.content
+        tokens: Tokens = reply.content
+        return tokens
 
-    async def _send(self, method: str, url: str, *, until: float, **request: Any) -> _Reply:
+    async def _send(self, method: str, url: str, read: Callable[[Any], Any], *, until: float, **request: Any) -> _Reply:
+        """Return an answer, a success as what `read` makes of it: one that makes no sense is a failure of Google's."""
         import httpx
 
         started = time.perf_counter()
@@ -176,7 +186,8 @@ class GoogleClient:
             async with asyncio.timeout_at(until):
                 async with self._open().stream(method, url, **request) as response:
                     status = response.status_code
-                    return _Reply(status, await _read_json(response))
+                    content = await _read_json(response)
+            return _Reply(status, read(content) if status == _OK else content)
         except TimeoutError:
             failure = "no answer in time"
         except httpx.HTTPError as error:
@@ -206,7 +217,7 @@ class GoogleClient:
 
 
 async def _read_json(response: "httpx.Response") -> Any:
-    """Return an answer's content, None for an error's that is not JSON; raise when a success makes no sense."""
+    """Return an answer's content, None for one that is not JSON; raise `GoogleUnavailableError` when it is too long."""
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -51,14 +51,19 @@ class HealthMonitor:
         within: float,
         cache: float,
         check_integrations: Callable[[], dict[str, Check]] = dict,
+        count_reminders: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Expect the migrations `expected` to be applied; answer within `within` seconds."""
+        """Expect the migrations `expected` to be applied; answer within `within` seconds.
+
+        Where messages are sent at all, `count_reminders` says which are late.
+        """
         self._expected = expected
         self._version = version
         self._within = within
         self._cache = cache
         self._check_integrations = check_integrations
+        self._count_reminders = count_reminders
         self._clock = clock
         self._report: Report | None = None
         self._holds_until = 0.0
@@ -77,6 +82,9 @@ class HealthMonitor:
         asked = self._clock()
         checks = await check_database(database, expected=self._expected, within=self._within)
         checks |= self._check_integrations()
+        if self._count_reminders is not None:
+            left = 0.0 if checks["database"].status == "fail" else self._within - (self._clock() - asked)
+            checks["twilio"] = await check_reminders(self._count_reminders, within=left)
         health = Health(status=worst(checks), checks=checks, version=self._version)
         healthy = health.status != "fail"
         body = health.model_dump_json(exclude_none=True).encode()
@@ -150,6 +158,22 @@ def check_integrations(settings: Settings, calls: VendorCalls, counts: Counts) -
         checks[name] = Check(status="warn" if warns else "pass", duration_ms=0.0, output=told)
     checks["redis"] = _check_counts(counts)
     return checks
+
+
+async def check_reminders(count: Callable[[], Awaitable[Mapping[str, int]]], *, within: float) -> Check:
+    """Say whether messages go out, by the reminders that are late: the worker calls Twilio, and this process never."""
+    counts: Mapping[str, int] = {}
+    if within > 0:
+        task = asyncio.ensure_future(count())
+        # Not cancelled when time is up: that could wait on the very server that does not answer.
+        done, _ = await asyncio.wait({task}, timeout=within)
+        counts = task.result() if done else counts
+    if not counts:
+        return Check(status="warn", duration_ms=0.0, output="not known: the database does not say what is late")
+    if counts["overdue"] or counts["doubtful"]:
+        # How many they are is for those who may see the figures.
+        return Check(status="warn", duration_ms=0.0, output="reminders are late by more than ten minutes")
+    return Check(status="pass", duration_ms=0.0)
 
 
 def _check_counts(counts: Counts) -> Check:

@@ -106,7 +106,7 @@ class PaymentRequests:
         """Return the link that another call kept meanwhile; raise when the payment is not open any more."""
         current = await fetch_payment(session, payment.tenant_id, payment.id)
         await session.commit()
-        if current.payment_link_url == link.url:
+        if current.status == "pending" and current.payment_link_url == link.url:
             return Asked(current, created=False)
         await deactivate_links(self._require_links(), [link.id])
         raise ApiError(
@@ -129,13 +129,19 @@ async def fetch_payment(session: AsyncSession, tenant_id: uuid.UUID, payment_id:
     return Payment.model_validate(payment)
 
 
-async def _lock_payable(session: AsyncSession, tenant_id: uuid.UUID, booking_id: uuid.UUID) -> tables.Booking:
-    """Return a booking that has something to pay, locked: whoever changes its payments locks it first."""
-    booking = await session.scalar(
+async def _lock_booking(session: AsyncSession, tenant_id: uuid.UUID, booking_id: uuid.UUID) -> tables.Booking | None:
+    """Return a booking, locked: whoever changes how one of its payments stands locks it first."""
+    booking: tables.Booking | None = await session.scalar(
         select(tables.Booking)
         .where(tables.Booking.tenant_id == tenant_id, tables.Booking.id == booking_id)
         .with_for_update(key_share=True)
     )
+    return booking
+
+
+async def _lock_payable(session: AsyncSession, tenant_id: uuid.UUID, booking_id: uuid.UUID) -> tables.Booking:
+    """Return a booking that has something to pay, locked."""
+    booking = await _lock_booking(session, tenant_id, booking_id)
     if booking is None:
         raise unknown_booking()
     if booking.status == "cancelled":
@@ -179,6 +185,7 @@ async def _give_up(session: AsyncSession, payment: tables.Payment, error: Except
         extra={"payment_id": str(payment.id), "refused": refused, "reason": str(error)},
     )
     if refused or (isinstance(error, PaymentsUnavailableError) and error.settled):
+        await _lock_booking(session, payment.tenant_id, payment.booking_id)
         await session.execute(
             update(tables.Payment)
             .where(

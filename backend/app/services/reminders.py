@@ -4,21 +4,26 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
+import psycopg
 from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import UNAVAILABLE
 from app.models.tables import PaymentReminder
 from app.reads import Reads
 
-#: A reminder that is due for ten minutes has no worker, or one that gets nowhere.
+#: A reminder that is due for ten minutes has no worker, or one that gets nowhere. What was postponed has moved its
+#: `due_at` by at most the two hours, and is as old as it was; a claim that stays is one whose worker or vendor is gone.
 _ATTENTION = """
 SELECT
-    (SELECT count(*) FROM payment_reminders WHERE status = 'pending' AND due_at < now() - interval '10 minutes'),
+    (SELECT count(*) FROM payment_reminders WHERE status = 'pending' AND due_at < now() + interval '2 hours'
+        AND (due_at < now() - interval '10 minutes'
+            OR (last_error IS NOT NULL AND created_at < now() - interval '10 minutes' - make_interval(secs => %s)))),
+    (SELECT count(*) FROM payment_reminders WHERE status = 'sending' AND claimed_at < now() - interval '10 minutes'),
     (SELECT count(*) FROM payment_reminders WHERE status = 'failed' AND updated_at > now() - interval '1 day'),
     (SELECT count(*) FROM payment_reminders WHERE status = 'unknown' AND updated_at > now() - interval '1 day')
 """
+_STATES = ("overdue", "doubtful", "failed", "unknown")
 
 
 async def schedule_reminder(
@@ -48,13 +53,13 @@ async def cancel_reminder(session: AsyncSession, *, tenant_id: uuid.UUID, paymen
     )
 
 
-async def count_reminders(reads: Reads) -> Mapping[str, int]:
-    """Count the reminders that need attention: overdue ones, and those that failed, or may have, within a day.
+async def count_reminders(reads: Reads, *, delay: int) -> Mapping[str, int]:
+    """Count the reminders that need attention: late by ten minutes, or failed, perhaps, within a day.
 
-    Empty when the database does not say.
+    They were due `delay` seconds after they were made. Empty when the database does not say.
     """
     try:
-        row = await reads.fetch_row(_ATTENTION, ())
-    except UNAVAILABLE:
+        row = await reads.fetch_row(_ATTENTION, (delay,))
+    except psycopg.Error:
         row = None
-    return {} if row is None else dict(zip(("overdue", "failed", "unknown"), row, strict=True))
+    return {} if row is None else dict(zip(_STATES, row, strict=True))

@@ -4,10 +4,10 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +19,11 @@ from app.services.stripe_service import StripeEvent
 
 logger = logging.getLogger(__name__)
 
-Outcome = Literal["paid", "failed", "refunded"]
+Outcome = Literal["begun", "paid", "failed", "refunded"]
+
+#: How long an event is remembered that took effect; Stripe sends none again after so long.
+_REMEMBERED: Final = timedelta(days=30)
+_MOST_FORGOTTEN: Final = 20
 
 #: What a payment becomes, by what it is and what is heard of it; what is not here changes nothing.
 _NEXT: Final[Mapping[tuple[str, Outcome], PaymentStatus]] = {
@@ -61,9 +65,8 @@ def read_message(event: StripeEvent) -> Message | None:
     match event.type:
         case "checkout.session.completed" | "checkout.session.async_payment_succeeded":
             # A completed session may still wait for the money; the other event comes when it is there.
-            if event.type == "checkout.session.completed" and subject.get("payment_status") == "unpaid":
-                return None
-            outcome, amount = "paid", subject.get("amount_total")
+            waits = event.type == "checkout.session.completed" and subject.get("payment_status") == "unpaid"
+            outcome, amount = "begun" if waits else "paid", subject.get("amount_total")
         case "checkout.session.async_payment_failed":
             outcome, amount = "failed", subject.get("amount_total")
         case "charge.refunded":
@@ -98,6 +101,7 @@ async def apply_event(session: AsyncSession, event: StripeEvent) -> Effect:
     )
     if fresh is None:
         return Effect("repeated")
+    await _forget(session)
     link_ids = await _apply(session, event, message)
     await session.commit()
     return Effect("accepted", link_ids)
@@ -109,6 +113,9 @@ async def _apply(session: AsyncSession, event: StripeEvent, message: Message) ->
     if payment is None:
         logger.warning("Stripe tells of a payment that is not known here", extra=facts)
         return []
+    if message.outcome == "begun":
+        # The customer has done what the reminder asks for; if the money never comes, this payment is over anyway.
+        await cancel_reminder(session, tenant_id=payment.tenant_id, payment_id=payment.id)
     status = next_status(payment.status, message.outcome)
     if status is None:
         return []
@@ -125,13 +132,25 @@ async def _apply(session: AsyncSession, event: StripeEvent, message: Message) ->
             logger.error("a booking was paid twice: pay this payment back", extra=facts)
             return []
         link_ids = others
-    if payment.status == "cancelled":
+    if payment.status == "cancelled" and status == "paid":
         logger.error("a withdrawn payment was paid: pay it back, or keep to the booking", extra=facts)
     payment.paid_at = payment.paid_at or (None if status == "failed" else datetime.fromtimestamp(event.created, UTC))
     payment.status = status
     await session.flush()
     await cancel_reminder(session, tenant_id=payment.tenant_id, payment_id=payment.id)
     return link_ids
+
+
+async def _forget(session: AsyncSession) -> None:
+    """Delete events of long ago, a few at a time; what another process is deleting is left to it."""
+    old = (
+        select(tables.WebhookEvent.id)
+        .where(tables.WebhookEvent.received_at < func.now() - _REMEMBERED)
+        .limit(_MOST_FORGOTTEN)
+        .with_for_update(skip_locked=True)
+    )
+    statement = delete(tables.WebhookEvent).where(tables.WebhookEvent.id.in_(old))
+    await session.execute(statement.execution_options(synchronize_session=False))
 
 
 async def _lock(session: AsyncSession, message: Message) -> tables.Payment | None:

@@ -7,8 +7,9 @@ import asyncio
 import concurrent.futures
 import json
 import logging
+import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypedDict, TypeVar
@@ -21,7 +22,7 @@ from app.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
+_Found = TypeVar("_Found")
 
 #: Within STRIPE_TIMEOUT in all.
 _RETRIES = 2
@@ -29,6 +30,8 @@ _TOLERANCE = 300
 _LONGEST_DESCRIPTION = 250
 _CONFLICT = 409
 _SERVER_ERROR = 500
+_LINK_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+_ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,2000}")
 
 
 class PaymentsError(Exception):
@@ -118,7 +121,7 @@ class PaymentLinks:
     async def create(self, request: LinkRequest, *, idempotency_key: str | None = None) -> Link:
         """Make a link that can be paid once; the same key makes the same link. Raise `PaymentsError`."""
         metadata = dict(request.metadata)
-        link = await self._ask(
+        return await self._ask(
             self._client.v1.payment_links.create_async(
                 {
                     "line_items": [
@@ -136,18 +139,13 @@ class PaymentLinks:
                     "restrictions": {"completed_sessions": {"limit": 1}},
                 },
                 {"idempotency_key": idempotency_key} if idempotency_key else {},
-            )
+            ),
+            _read_link,
         )
-        identity, url = getattr(link, "id", None), getattr(link, "url", None)
-        if not (isinstance(identity, str) and identity and isinstance(url, str)):
-            raise PaymentsUnavailableError("the answer is not a payment link")
-        if not url.startswith(("https://", "http://")):
-            raise PaymentsUnavailableError("the answer's link is not an address")
-        return Link(identity, url)
 
     async def deactivate(self, link_id: str) -> None:
         """Make a link that nobody can pay any more. Raise `PaymentsError`."""
-        await self._ask(self._client.v1.payment_links.update_async(link_id, {"active": False}))
+        await self._ask(self._client.v1.payment_links.update_async(link_id, {"active": False}), _read_link)
 
     def read_event(self, body: bytes, signature: str) -> StripeEvent:
         """Return the message whose `Stripe-Signature` is given; raise `InvalidSignatureError` when it is not Stripe's.
@@ -179,21 +177,27 @@ class PaymentLinks:
             # Bytes that are not UTF-8, and letters in the header that are no digits of a signature.
             return False
 
-    async def _ask(self, request: Awaitable[_Answer]) -> _Answer:
-        """Return Stripe's answer, within the time for all attempts together; raise `PaymentsError`."""
+    async def _ask(self, request: Awaitable[Any], read: Callable[[Any], _Found]) -> _Found:
+        """Return what `read` finds in Stripe's answer, within the time for all attempts; raise `PaymentsError`.
+
+        A call is on record as good when its answer made sense. One that was cancelled says nothing of Stripe.
+        """
         started = time.perf_counter()
-        outcome: Outcome = "ok"
+        outcome: Outcome | None = None
         reason = ""
         try:
-            return await self._translate_errors(request)
+            found = read(await self._translate_errors(request))
+            outcome = "ok"
         except PaymentsError as error:
             outcome = "refused" if isinstance(error, PaymentsRefusedError) else "failed"
             reason = str(error)
             raise
         finally:
-            CALLS.record("stripe", outcome, time.perf_counter() - started, reason=reason)
+            if outcome is not None:
+                CALLS.record("stripe", outcome, time.perf_counter() - started, reason=reason)
+        return found
 
-    async def _translate_errors(self, request: Awaitable[_Answer]) -> _Answer:
+    async def _translate_errors(self, request: Awaitable[Any]) -> Any:
         import stripe
 
         try:
@@ -204,7 +208,7 @@ class PaymentLinks:
         except stripe.StripeError as error:
             # Neither the SDK's message nor its traceback goes on: they may hold the key, or what the customer typed.
             raise _translate(error) from None
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             # What the SDK does with JSON that is no object, or no error of Stripe's.
             raise PaymentsUnavailableError("the answer is not one of Stripe's") from None
 
@@ -270,6 +274,16 @@ async def deactivate_links(links: PaymentLinks, link_ids: Sequence[str]) -> None
             logger.warning(
                 "a payment link could not be deactivated", extra={"payment_link_id": link_id, "reason": str(error)}
             )
+
+
+def _read_link(answer: Any) -> Link:
+    """Return the link that an answer is, as the database and a text message can hold it."""
+    identity, url = getattr(answer, "id", None), getattr(answer, "url", None)
+    if not (isinstance(identity, str) and _LINK_ID.fullmatch(identity)):
+        raise PaymentsUnavailableError("the answer is not a payment link")
+    if not (isinstance(url, str) and _ADDRESS.fullmatch(url)):
+        raise PaymentsUnavailableError("the answer's link is not an address")
+    return Link(identity, url)
 
 
 def _translate(error: Any) -> PaymentsError:

@@ -6,10 +6,10 @@ from app.services.counting import Counts
 
 
 class FailureThrottle:
-    """Counts attempts by key; a success takes them back, so that what remains are failures."""
+    """Counts attempts by key; a success takes them back, so that what remains are failures and what is not decided."""
 
     def __init__(self, counts: Counts, *, limit: int, window: int) -> None:
-        """Allow `limit` failures of one key within `window` seconds."""
+        """Allow `limit` attempts of one key within `window` seconds, of which none succeeded yet."""
         self._counts = counts
         self._limit = limit
         self._window = window

@@ -6,21 +6,35 @@ own words stay out of it: they repeat the customer's number.
 
 import email.utils
 import logging
+import math
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from app.settings import Settings
 
 #: How many messages to one number are looked through.
 _PAGE = 200
+#: How far Twilio's clock may be from the database's.
+_CLOCKS = timedelta(hours=1)
 #: Seconds beyond the vendor's own time limit in which the SDK may report what it found out.
 _GRACE = 1.0
+_SHORTEST_RETRY_AFTER = 1.0
+_DEFAULT_RETRY_AFTER = 60.0
 _LONGEST_RETRY_AFTER = 3600.0
 _NEVER_DELIVERED = frozenset({"failed", "undelivered", "canceled"})
+_SID = re.compile(r"[A-Za-z0-9_]{1,64}")
+#: Codes that condemn one recipient, whoever sends: no valid number, not to be reached, a short code, the sender itself,
+#: unsubscribed, takes no text messages, a landline. Every other 4xx may be the account's or the sender's fault, and
+#: then the same answer comes for every message. Source: https://www.twilio.com/docs/api/errors
+_NEVER_TAKEN: Final = frozenset({21211, 21214, 21217, 21265, 21266, 21610, 21614, 21635})
+#: Codes for one region or network together with this account: no permission for it, not to be reached from this sender.
+_NOT_FROM_HERE: Final = frozenset({21408, 21612})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +53,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Twilio surely does not have the message, and may take it later: after `retry_after` seconds where it said so.
+    """Twilio surely does not have the message, and may take it later.
 
-    With `account` it is no fault of the message: nothing will be taken until the account or its settings are put right.
+    With either of the others it is no fault of the message: no message will be taken for `retry_after` seconds; or,
+    with `account`, until the account, its settings or the way to Twilio are put right.
     """
 
     reason: str
@@ -93,11 +108,11 @@ class TwilioService:
         )
         if isinstance(answer, Exception):
             return _judge(answer, self._retry_after)
-        sid = getattr(answer, "sid", None)
-        return Accepted(sid) if isinstance(sid, str) and sid else Uncertain("Twilio named no message")
+        sid = _read_sid(answer)
+        return Uncertain("Twilio named no message") if sid is None else Accepted(sid)
 
-    def find(self, text: str, *, to: str) -> Found | Absent | Uncertain:
-        """Find a message to `to` that contains `text`, whenever it was accepted.
+    def find(self, text: str, *, to: str, since: datetime) -> Found | Absent | Uncertain:
+        """Find a message to `to` that contains `text` and cannot have been accepted before `since`.
 
         `Uncertain` means that Twilio could not tell.
         """
@@ -105,10 +120,15 @@ class TwilioService:
         if isinstance(messages, Exception):
             return Uncertain(_explain(messages))
         for message in messages:
-            if text in (message.body or "") and message.sid:
-                failure = f"Twilio could not deliver it (code {message.error_code})"
-                return Found(message.sid, failure if message.status in _NEVER_DELIVERED else None)
-        return Uncertain("too many messages to look through") if len(messages) >= _PAGE else Absent()
+            if isinstance(message.body, str) and text in message.body:
+                sid = _read_sid(message)
+                if sid is None:
+                    return Uncertain("Twilio named no message")
+                failure = f"Twilio could not deliver it (code {_read_code(message.error_code)})"
+                return Found(sid, failure if str(message.status) in _NEVER_DELIVERED else None)
+        if len(messages) < _PAGE or _is_before(messages[-1], since - _CLOCKS):
+            return Absent()
+        return Uncertain("too many messages to look through")
 
     def _within_limit(self, ask: Callable[[Any], Any]) -> Any:
         """Return what `ask` returns or the error that it raises, within the time limit in all.
@@ -158,15 +178,18 @@ class TwilioService:
 
 
 def _judge(error: Exception, retry_after: str | None) -> Outcome:
-    status = getattr(error, "status", None)
+    status = _read_status(error)
     reason = _explain(error)
     if status is None:
-        return Postponed(reason) if _never_connected(error) else Uncertain(reason)
+        return Postponed(reason, account=True) if _never_connected(error) else Uncertain(reason)
     if status == 429:
         return Postponed(reason, retry_after=_seconds(retry_after))
-    if status in {401, 403, 404} or 300 <= status < 400:
-        return Postponed(reason, account=True)
-    return Refused(reason) if 400 <= status < 500 and status != 408 else Uncertain(reason)
+    if status == 408 or not 300 <= status < 500:
+        return Uncertain(reason)
+    code = _read_code(getattr(error, "code", None))
+    if code in _NEVER_TAKEN:
+        return Refused(reason)
+    return Postponed(reason, account=code not in _NOT_FROM_HERE)
 
 
 def _never_connected(error: Exception) -> bool:
@@ -180,22 +203,45 @@ def _never_connected(error: Exception) -> bool:
 
 
 def _explain(error: Exception) -> str:
-    status = getattr(error, "status", None)
+    status = _read_status(error)
     if status is not None:
-        return f"Twilio answered {status} (code {getattr(error, 'code', None)})"
+        return f"Twilio answered {status} (code {_read_code(getattr(error, 'code', None))})"
     if isinstance(error, TimeoutError) or type(error).__name__ in {"ReadTimeout", "ConnectTimeout"}:
         return "Twilio did not answer in time"
     return f"Twilio could not be asked or understood ({type(error).__name__})"
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None:
-        return None
+def _is_before(message: Any, moment: datetime) -> bool:
+    """Say whether a message, and with it every later one of the list, is from before `moment`: newest come first."""
+    at = message.date_sent or message.date_created
+    return isinstance(at, datetime) and at < moment
+
+
+# What Twilio answers goes to the database and to the log, and may be anything that JSON can hold.
+
+
+def _read_sid(message: Any) -> str | None:
+    sid = getattr(message, "sid", None)
+    return sid if isinstance(sid, str) and _SID.fullmatch(sid) else None
+
+
+def _read_status(error: Exception) -> int | None:
+    status = getattr(error, "status", None)
+    return status if isinstance(status, int) and 100 <= status < 600 else None
+
+
+def _read_code(code: object) -> int | None:
+    return code if isinstance(code, int) and 0 < code < 1_000_000 else None
+
+
+def _seconds(retry_after: str | None) -> float:
     try:
-        seconds = float(retry_after)
+        seconds = float(retry_after or "nan")
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
-            return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+            seconds = email.utils.parsedate_to_datetime(str(retry_after)).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return _DEFAULT_RETRY_AFTER
+    if not math.isfinite(seconds):
+        return _DEFAULT_RETRY_AFTER
+    return min(max(seconds, _SHORTEST_RETRY_AFTER), _LONGEST_RETRY_AFTER)

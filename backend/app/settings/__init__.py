@@ -185,10 +185,18 @@ class DatabaseSettings(BaseSettings):
     """The database."""
 
     database_pool_size: int = variable(
-        5, ge=1, le=100, expected="a whole number, 1 to 100", purpose="connections that each process keeps open"
+        5,
+        ge=1,
+        le=100,
+        expected="a whole number, 1 to 100",
+        purpose="connections that each process keeps open, and again as many that it opens for single reads",
     )
     database_max_overflow: int = variable(
-        5, ge=0, le=100, expected="a whole number, 0 to 100", purpose="further connections that it opens under load"
+        5,
+        ge=0,
+        le=100,
+        expected="a whole number, 0 to 100",
+        purpose="further connections that it opens under load: 15 in all, as these two are by default",
     )
     database_pool_timeout: float = variable(
         5.0,

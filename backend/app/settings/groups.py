@@ -7,11 +7,21 @@ from pydantic import SecretStr, field_validator
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings
 
-from app.settings.variables import MISSING, check_address, check_rate, check_together, is_strict, variable
+from app.settings.variables import (
+    MISSING,
+    check_address,
+    check_rate,
+    check_together,
+    is_strict,
+    refuse_placeholder,
+    split_secrets,
+    variable,
+)
 
 _NONE = SecretStr("")
 _TWILIO_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_SIGNING = "whsec_"
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
@@ -91,6 +101,11 @@ class StripeSettings(BaseSettings):
     @field_validator("stripe_webhook_secret")
     @classmethod
     def _check_stripe_webhook_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        for secret in split_secrets(value):
+            if not secret.startswith(_SIGNING):
+                raise ValueError("is not a signing secret of Stripe")
+            if is_strict(info):
+                refuse_placeholder(secret.removeprefix(_SIGNING))
         return check_together(SecretStr(value.get_secret_value().strip()), info, ["stripe_api_key"])
 
     @field_validator("stripe_api_base")
@@ -299,10 +314,12 @@ class ObservationSettings(BaseSettings):
 
     @field_validator("metrics_token")
     @classmethod
-    def _check_metrics_token(cls, value: SecretStr) -> SecretStr:
+    def _check_metrics_token(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         text = value.get_secret_value().strip()
         if text and len(text) < 16:
             raise ValueError(f"has {len(text)} characters")
+        if text and is_strict(info):
+            refuse_placeholder(text)
         return SecretStr(text)
 
     @field_validator("sentry_dsn")

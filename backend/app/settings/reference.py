@@ -89,7 +89,8 @@ python -c "import secrets; print(secrets.token_urlsafe(24))"                    
 ```
 
 Every environment has keys of its own, and all processes of one environment have the same. Staging and production refuse
-values that look like defaults: those of `.env.example`, words such as `changeme` or `password`, repeated characters.
+values of these and of `STRIPE_WEBHOOK_SECRET` that look like defaults: those of `.env.example`, words such as
+`changeme` or `password`, repeated characters.
 Development makes up the two keys where they are absent, for each process anew: its tokens end with it.""",
     ),
     (

@@ -47,7 +47,13 @@ def check_signing_key(text: str, *, strict: bool) -> None:
     """Raise `ValueError` unless `text` can sign tokens."""
     if len(text) < _JWT_KEY_LENGTH:
         raise ValueError(f"has {len(text)} characters")
-    if strict and (reads_like_a_placeholder(text) or lacks_variety(text.encode())):
+    if strict:
+        refuse_placeholder(text)
+
+
+def refuse_placeholder(text: str) -> None:
+    """Raise `ValueError` where nobody chose a secret at random."""
+    if reads_like_a_placeholder(text) or lacks_variety(text.encode()):
         raise ValueError("is a placeholder, not a secret")
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import psycopg
 
 from app.build_info import BuildInfoError, load_build_info
+from app.connections import connect_arguments, describe, first_line
 from app.logs import configure_logging
 from app.observation.errors import start_reporting, stop_reporting
 from app.services.reminder_queue import Claim, Connection, Reminder, ReminderQueue, Settlement
@@ -31,6 +32,8 @@ _LONGEST_RETRY = 3600.0
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _ACCOUNT_PAUSE = 60.0
+#: The message that Twilio answered goes behind the others: should it be its own fault after all, it holds nobody up.
+_ACCOUNT_DELAY = 600.0
 
 
 class Stop(Protocol):
@@ -67,8 +70,8 @@ class Worker:
                 logger.warning(
                     "the database does not serve, trying again",
                     extra={
-                        "database": self._settings.dsn.render_as_string(hide_password=True),
-                        "reason": _first_line(error),
+                        "database": describe(self._settings.dsn),
+                        "reason": first_line(error),
                         "attempt": self._failures,
                         "retry_in": round(pause, 2),
                     },
@@ -123,35 +126,37 @@ class Worker:
             case Refused(reason):
                 return self._settle(reminder, Settlement("failed", error=reason)), 0.0
             case Postponed(reason, account=True):
-                logger.error("Twilio takes no messages: check TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_API_BASE")
-                settlement = Settlement("pending", error=reason, delay=_ACCOUNT_PAUSE, counts=False)
+                logger.error(_NO_MESSAGES, extra={"reason": reason})
+                settlement = Settlement("pending", error=reason, delay=_ACCOUNT_DELAY, counts=False)
                 return self._settle(reminder, settlement), _ACCOUNT_PAUSE * _jitter()
-            case Postponed(reason, retry_after):
-                settlement = self._again(reminder, reason, least=retry_after or 0.0)
-                return self._settle(reminder, settlement), retry_after or 0.0
+            case Postponed(reason, float(retry_after)):
+                settlement = Settlement("pending", error=reason, delay=retry_after, counts=False)
+                return self._settle(reminder, settlement), retry_after
+            case Postponed(reason):
+                return self._settle(reminder, self._again(reminder, reason)), 0.0
             case Uncertain(reason):
                 # It stays claimed: once that is in doubt, a worker asks Twilio what became of it.
                 return self._settle(reminder, Settlement("sending", error=reason)), 0.0
 
     def _resolve(self, reminder: Reminder) -> tuple[Settlement, float]:
-        match self._twilio.find(reminder.link, to=reminder.phone_number):
+        match self._twilio.find(reminder.link, to=reminder.phone_number, since=reminder.claimed_at):
             case Found(sid, None):
                 settlement = Settlement("sent", sid=sid)
             case Found(sid, failure):
                 settlement = Settlement("failed", sid=sid, error=failure)
             case Absent():
-                settlement = self._again(reminder, "Twilio never had it", least=0.0)
+                settlement = self._again(reminder, "Twilio never had it")
             case Uncertain(reason) if reminder.age < _GIVE_UP:
                 settlement = Settlement("sending", error=reason, delay=max(DOUBT, reminder.age / 2))
             case Uncertain(reason):
                 settlement = Settlement("unknown", error=reason)
         return self._settle(reminder, settlement), 0.0
 
-    def _again(self, reminder: Reminder, reason: str, *, least: float) -> Settlement:
+    def _again(self, reminder: Reminder, reason: str) -> Settlement:
         if reminder.attempts >= self._settings.reminder_attempts:
             return Settlement("failed", error=f"{reason}; tried {reminder.attempts} times")
         delay = _growing(_FIRST_RETRY, reminder.attempts, longest=_LONGEST_RETRY)
-        return Settlement("pending", error=reason, delay=max(delay, least))
+        return Settlement("pending", error=reason, delay=delay)
 
     def _settle(self, reminder: Reminder, settlement: Settlement) -> Settlement:
         level = {"sent": logging.INFO, "cancelled": logging.INFO, "failed": logging.ERROR, "unknown": logging.ERROR}
@@ -180,10 +185,14 @@ class Worker:
         except psycopg.Error as error:
             logger.error(  # noqa: TRY400 - an outage is told in one line
                 "the outcome of a reminder could not be written down; a worker will ask Twilio for it",
-                extra={"reminder_id": str(claim.id), "message_sid": settlement.sid, "reason": _first_line(error)},
+                extra={"reminder_id": str(claim.id), "message_sid": settlement.sid, "reason": first_line(error)},
             )
 
 
+_NO_MESSAGES = (
+    "Twilio takes no messages: check TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, TWILIO_FROM_NUMBER, TWILIO_API_BASE"
+    " and the way there"
+)
 _MESSAGES = {
     "sent": "reminder sent",
     "cancelled": "reminder cancelled: the payment is open no longer",
@@ -221,19 +230,9 @@ def main() -> int:
 
 def connect(settings: Settings) -> Connection:
     """Open the worker's one connection; raise `psycopg.Error`."""
-    statement_timeout = int(settings.database_statement_timeout * 1000)
     address = settings.dsn.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection: Connection = psycopg.connect(
-        address,
-        autocommit=True,
-        application_name="maya-worker",
-        connect_timeout=settings.database_connect_timeout,
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-        tcp_user_timeout=30_000,
-        options=f"-c statement_timeout={statement_timeout} -c timezone=UTC",
-    )
+    arguments = connect_arguments(settings, application="maya-worker")
+    connection: Connection = psycopg.connect(address, autocommit=True, **arguments)
     return connection
 
 
@@ -254,10 +253,6 @@ def _growing(first: float, attempt: int, *, longest: float) -> float:
 
 def _jitter() -> float:
     return _random.uniform(0.8, 1.2)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 _random = random.SystemRandom()

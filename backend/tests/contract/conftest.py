@@ -22,6 +22,8 @@ SEEDS = "CONTRACT_SEEDS"
 _EMAIL = "owner@contract.test"
 _PASSWORD = "correct-horse-battery"
 _READY_WITHIN = 60
+#: The request id of what is made beforehand.
+_PREPARING = "made-beforehand"
 #: Limits are tested by tests of their own; here they would only hide what is behind them.
 _LIMITS = {
     "LOGIN_FAILURE_LIMIT": "1000",
@@ -33,13 +35,17 @@ _LIMITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """Where the service answers, its owner's token, and a booking and a payment that are there already."""
+    """Where the service answers, its owner's token, and a booking and a payment that are there already.
+
+    In its log, requests with the id `preparing` are those that made these.
+    """
 
     url: str
     token: str
     booking: str
     payment: str
     log: Path
+    preparing: str = _PREPARING
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,7 +88,7 @@ def service(migrated_database_url: str, vendors: dict[str, str], tmp_path: Path)
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=output)
     try:
         url = _wait_for_url(process, log)
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=30, headers={"X-Request-ID": _PREPARING}) as client:
             token = _post(client, "/api/auth/login", email=_EMAIL, password=_PASSWORD)["access_token"]
             client.headers["Authorization"] = f"Bearer {token}"
             unpaid, asked = (_book(client, hour) for hour in (9, 10))

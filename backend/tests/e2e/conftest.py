@@ -1,4 +1,4 @@
-"""What the suites of the MAYA backend share: settings that are put back, whatever becomes of the check."""
+"""What the suites of the MAYA backend share: what they change is undone, whatever becomes of the check."""
 
 import contextlib
 import uuid
@@ -13,35 +13,56 @@ from fairlead.verification.phases import InPhase
 
 BUSINESS = "/api/business/me"
 
+#: `with undone(put_back): …`
+Undone = Callable[[Callable[[], None]], AbstractContextManager[None]]
 #: `with restored_settings("name", "greeting") as before: …`
 RestoredSettings = Callable[..., AbstractContextManager[dict[str, Any]]]
 
 
 @pytest.fixture
-def restored_settings(account: Api, phase: InPhase) -> RestoredSettings:
-    """Give what reads some settings of the business and puts them back, also when the check is broken off."""
+def undone() -> Undone:
+    """Give the context at whose end something is undone, also when the check is broken off."""
 
-    def put_back(before: dict[str, Any]) -> None:
-        with phase("persistence"):
-            account.put(BUSINESS, before).object()
-            read = account.get(BUSINESS).object()
-            assert {name: read.get(name) for name in before} == before, "the settings were not put back"
+    @contextlib.contextmanager
+    def context(undo: Callable[[], None]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            try:
+                undo()
+            except Exception as failed:
+                if isinstance(error, pytest.skip.Exception):
+                    raise  # a check that was left out must not leave anything behind either
+                # What failed first is what is told: this is a consequence of it.
+                error.add_note(f"and what it changed was not undone: {failed}")
+            raise
+        undo()
+
+    return context
+
+
+@pytest.fixture
+def restored_settings(account: Api, phase: InPhase, undone: Undone) -> RestoredSettings:
+    """Give what reads some settings of the business and puts back those that have changed by the end."""
+
+    def read(names: tuple[str, ...]) -> dict[str, Any]:
+        settings = account.get(BUSINESS).object()
+        return {name: settings[name] for name in names}
 
     @contextlib.contextmanager
     def restored(*names: str) -> Iterator[dict[str, Any]]:
         with phase("fetch"):
-            settings = account.get(BUSINESS).object()
-            before = {name: settings[name] for name in names}
-        try:
+            before = read(names)
+
+        def put_back() -> None:
+            with phase("persistence"):
+                changed = dict(before.items() - read(names).items())
+                if changed:
+                    account.put(BUSINESS, changed).object()
+                    assert read(names) == before, f"{before} was not put back"
+
+        with undone(put_back):
             yield before
-        except BaseException as error:
-            try:
-                put_back(before)
-            except AssertionError as failed:
-                # What failed first is what is told: this is a consequence of it.
-                error.add_note(f"and {before} was not put back: {failed}")
-            raise
-        put_back(before)
 
     return restored
 

@@ -15,6 +15,7 @@ from fairlead.verification.phases import InPhase
 SUITE_ORDER = 2
 BUSINESS, CALENDAR, AVAILABILITY = "/api/business/me", "/api/calendar", "/api/calendar/availability"
 START, CALLBACK = "/oauth/google/start", "/oauth/google/callback"
+_NOT_CONFIGURED = "the service says that Google is not configured"
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def start(account: Api, business_id: str, phase: InPhase, not_checked: NotChecke
             assert answer["error"] == "calendar_not_configured"
             assert isinstance(answer["detail"], str)
     if not answer["available"]:
-        not_checked("the service says that Google is not configured", integration="google")
+        not_checked(_NOT_CONFIGURED, integration="google")
     return answer
 
 
@@ -52,7 +53,9 @@ def test_the_state_is_told_and_is_the_same_wherever_it_is_asked_for(account: Api
 
 
 @pytest.mark.smoke
-def test_the_start_says_where_to_go_or_why_not(account: Api, business_id: str, phase: InPhase) -> None:
+def test_the_start_says_where_to_go_or_why_not(
+    account: Api, business_id: str, phase: InPhase, not_checked: NotChecked
+) -> None:
     with phase("integration"):
         answer = account.get(START, params={"business_id": business_id}).object()
         if answer["available"]:
@@ -62,6 +65,8 @@ def test_the_start_says_where_to_go_or_why_not(account: Api, business_id: str, p
             assert answer["detail"]
     with phase("state"):
         assert account.get(CALENDAR).object()["available"] == answer["available"]
+    if not answer["available"]:
+        not_checked(_NOT_CONFIGURED, integration="google")
 
 
 def test_a_browser_is_sent_to_google(account: Api, business_id: str, start: Any, phase: InPhase) -> None:

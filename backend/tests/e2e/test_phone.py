@@ -62,10 +62,11 @@ def test_the_number_of_an_enabled_receptionist_stays(account: Api, phase: InPhas
         12025550142,
     ],
 )
-def test_what_is_no_number_in_e164_is_refused(account: Api, phase: InPhase, number: object) -> None:
-    with phase("fetch"):
-        before = account.get(BUSINESS).object()["phone_number"]
-    with phase("update"):
-        account.put(BUSINESS, {"phone_number": number}).problem(422)
-    with phase("state"):
-        assert account.get(BUSINESS).object()["phone_number"] == before
+def test_what_is_no_number_in_e164_is_refused(
+    account: Api, phase: InPhase, restored_settings: Any, number: object
+) -> None:
+    with restored_settings(*PHONE) as before:
+        with phase("update"):
+            account.put(BUSINESS, {"phone_number": number}).problem(422)
+        with phase("state"):
+            assert account.get(BUSINESS).object()["phone_number"] == before["phone_number"]

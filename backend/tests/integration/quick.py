@@ -7,7 +7,7 @@ import uuid
 from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from starlette.routing import BaseRoute, Route
 
 from app.application import create_app
@@ -63,6 +63,22 @@ async def authorize(app: FastAPI, email: str) -> dict[str, str]:
         user = await session.scalar(select(User).where(func.lower(User.email) == email.lower()))
     token = parts.authenticator.tokens.issue(Identity(user.id, user.tenant_id))
     return {"Authorization": f"Bearer {token}"}
+
+
+async def read_stored(app: FastAPI, tenant_id: uuid.UUID) -> dict[str, list[str]]:
+    """Return everything that is kept of a tenant, by the table that keeps it."""
+    async with app.state.parts.database.session() as session:
+        tables = await session.scalars(
+            text(
+                "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' "
+                "AND column_name = 'tenant_id' ORDER BY table_name"
+            )
+        )
+        stored = {}
+        for table in tables.all():
+            query = text(f"SELECT to_jsonb(kept)::text FROM {table} AS kept WHERE tenant_id = :tenant_id ORDER BY 1")
+            stored[table] = list((await session.scalars(query, {"tenant_id": tenant_id})).all())
+        return stored
 
 
 @functools.cache

@@ -8,13 +8,17 @@ nox -s performance -- --json               the figures as JSON
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from backend.tests.performance.measuring import Plan, measure
 from fairlead import _output, config
 from fairlead.gates import _program
 from fairlead.gates.performance import figures, load
+
+_Number = TypeVar("_Number", int, float)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,15 +48,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s performance --", description=(__doc__ or "").partition("\n")[0])
+    count, seconds = _positive(int), _positive(float)
     parser.add_argument("--base", metavar="REVISION", help="compare with this one")
     parser.add_argument("--no-base", action="store_true", help="compare with none")
-    parser.add_argument("--soak", type=float, default=20.0, help="seconds of load for the memory (%(default)g)")
-    parser.add_argument("--rounds", type=int, default=6, help="how often each takes its turn (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long a turn takes (%(default)g)")
-    parser.add_argument("--connections", type=int, default=32, help="how many ask at once (%(default)s)")
+    parser.add_argument("--soak", type=seconds, default=20.0, help="seconds of load for the memory (%(default)g)")
+    parser.add_argument("--rounds", type=count, default=6, help="how often each takes its turn (%(default)s)")
+    parser.add_argument("--seconds", type=seconds, default=2.0, help="how long a turn takes (%(default)g)")
+    parser.add_argument("--connections", type=count, default=32, help="how many ask at once (%(default)s)")
     parser.add_argument("--generator", choices=("wrk", "own"), help="what makes the load (wrk where it is installed)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _positive(kind: Callable[[str], _Number]) -> Callable[[str], _Number]:
+    def read(text: str) -> _Number:
+        number = kind(text)
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        return number
+
+    return read
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from backend.tests.performance import world
@@ -50,6 +49,9 @@ class Measuring:
     cores: processes.Cores
     stack: contextlib.ExitStack
     figures: list[Figure] = field(default_factory=list)
+    stage: str = ""
+    requests: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
 
     def serve(self, application: serving.Application) -> serving.Service:
         """Serve an application until the end of the run."""
@@ -58,9 +60,32 @@ class Measuring:
     def ask(self, target: load.Target, *, seconds: float | None = None) -> load.Load:
         """Put the plan's load on a target."""
         plan = self.plan
-        return load.load_closed(
+        found = load.load_closed(
             target, generator=plan.generator, connections=plan.connections, seconds=seconds or plan.seconds
         )
+        return self.count(found)
+
+    def ask_steadily(self, target: load.Target) -> load.Load:
+        """Ask for a target at the rate that the budgets name."""
+        found = load.load_steadily(
+            target,
+            connections=self.plan.connections,
+            seconds=self.plan.seconds * _STEADY_TURNS,
+            rate=self.loaded.performance.cpu_rate,
+        )
+        return self.count(found)
+
+    def count(self, found: load.Load) -> load.Load:
+        """Count a load's failures, whatever it is for: what fails is cheap and quick, and proves nothing."""
+        self.requests += found.requests
+        if found.failures:
+            self.failures[self.stage] = self.failures.get(self.stage, 0) + found.failures
+        return found
+
+    def begin(self, stage: str) -> None:
+        """Say what is measured next."""
+        self.stage = stage
+        _output.status("note", stage)
 
     def warm_up(self, target: load.Target) -> None:
         """Have the connections opened, the statements prepared and the caches filled before anything counts."""
@@ -98,6 +123,7 @@ def measure(loaded: Config, plan: Plan) -> list[Figure]:
         elif plan.compared:
             run.add("CPU for an answer, against the base", None, "", note=compared.reason)
         _soak(run, hot)
+        _judge_failures(run)
         return run.figures
 
 
@@ -122,7 +148,7 @@ def _unpack_base(run: Measuring, chosen: base.Base) -> world.Tree:
 
 def _measure_queries(run: Measuring, tree: world.Tree) -> dict[str, object]:
     """Measure the hot route's queries as the application sees them; return the statement that reads its row."""
-    _output.status("note", f"queries of {world.HOT}, as the application sees them")
+    run.begin(f"queries of {world.HOT}, as the application sees them")
     service = run.serve(tree.observed())
     target = tree.target(service, world.HOT)
     run.warm_up(target)
@@ -153,7 +179,7 @@ def _measure_answers(
         "bare": rounds.Subject(load.Target(f"{bare.url}/row"), bare.pid),
         "health": rounds.Subject(load.Target(service.url + world.HEALTH), service.pid),
     }
-    _output.status("note", f"{plan.rounds} rounds of {', '.join(subjects)}")
+    run.begin(f"{plan.rounds} rounds of {', '.join(subjects)}")
     for subject in subjects.values():
         run.warm_up(subject.target)
     found = rounds.take_turns(subjects, run.turn, rounds=plan.rounds)
@@ -166,8 +192,6 @@ def _measure_answers(
     note = f"{_interval(share, lambda times: times * 100)}; the bare route has {rate:.0f} requests/s"
     name = f"{world.HOT} against a bare route"
     run.figures.append(Figure(name, share.median * 100, "%", budgets.share, "at least", note))
-    failures = sum(one.load.failures for each in found.values() for one in each)
-    run.add("answers that were none, or errors", failures, "", 0)
 
 
 _VALUES: tuple[Callable[[rounds.Round], float], ...] = (
@@ -180,14 +204,8 @@ _VALUES: tuple[Callable[[rounds.Round], float], ...] = (
 def _measure_cpu(run: Measuring, hot: rounds.Subject) -> None:
     """Measure the share of a core that the hot route takes at a steady rate."""
     budgets = run.loaded.performance
-    _output.status("note", f"{budgets.cpu_rate} requests a second")
-    steady = partial(
-        load.load_steadily,
-        connections=run.plan.connections,
-        seconds=run.plan.seconds * _STEADY_TURNS,
-        rate=budgets.cpu_rate,
-    )
-    found = rounds.measure_turn(hot, steady, processes.cpu_seconds)
+    run.begin(f"{budgets.cpu_rate} requests a second")
+    found = rounds.measure_turn(hot, run.ask_steadily, processes.cpu_seconds)
     taken = found.cpu * found.load.requests / 1000 / found.load.seconds
     note = f"of one core; p95 {found.load.p95:.1f} ms, counted from when a request was due"
     run.add(f"CPU at {budgets.cpu_rate} requests/s", taken * 100, "%", budgets.cpu, note=note)
@@ -198,7 +216,7 @@ def _compare(run: Measuring, hot: rounds.Subject, other: world.Tree, chosen: bas
     limit, plan = run.loaded.performance.regression, run.plan
     service = run.serve(other.application("base"))
     subjects = {"ours": hot, "base": rounds.Subject(other.target(service, world.HOT), service.pid)}
-    _output.status("note", f"against {chosen.short}, in turns")
+    run.begin(f"against {chosen.short}, in turns")
     run.warm_up(subjects["base"].target)
     estimate, taken = rounds.compare_turns(
         subjects, run.turn, rounds=plan.rounds, most=plan.rounds * 3, limit=1 + limit / 100
@@ -209,16 +227,23 @@ def _compare(run: Measuring, hot: rounds.Subject, other: world.Tree, chosen: bas
 
 def _soak(run: Measuring, hot: rounds.Subject) -> None:
     """Put load on the service for longer, and see what memory it takes, and whether that stays what it is."""
-    seconds = run.plan.soak
-    _output.status("note", f"{seconds:g} s of load, for the memory")
+    seconds, budgets = run.plan.soak, run.loaded.performance
+    run.begin(f"{seconds:g} s of load, for the memory")
     with processes.watch_memory(hot.pid) as watch:
         found = run.ask(hot.target, seconds=seconds)
     taken = [megabytes for _, megabytes in watch.samples]
-    note = f"the most in {_output.duration(seconds)} of load, {found.requests} answers, {found.failures} failures"
-    run.add("memory", max(taken), "MB", run.loaded.performance.memory, note=note)
+    run.add("memory", max(taken), "MB", budgets.memory, note=f"the most of {len(taken)} samples")
+    note = f"after {_output.duration(seconds)} of load, {found.requests} answers"
+    run.add("memory after the soak", taken[-1], "MB", budgets.memory_after, note=note)
     flat = max(_FLAT_MEGABYTES, statistics.median(taken) * _FLAT_PART)
     note = "over the second half of that load"
     run.add("growth of memory", growth(watch.samples), "MB", flat, note=note)
+
+
+def _judge_failures(run: Measuring) -> None:
+    """Add how many answers of all the loads were none or errors, and in which of them."""
+    note = "; ".join(f"{stage}: {count}" for stage, count in run.failures.items()) or f"of {run.requests} requests"
+    run.add("answers that were none, or errors", sum(run.failures.values()), "", 0, note=note)
 
 
 def _more(times: float) -> float:

@@ -23,9 +23,11 @@ from fairlead.postgres import Databases
 HERE = Path(__file__).resolve().parent
 HOT = "/api/business/me"
 HEALTH = "/api/health"
-#: What is served, of all that a revision holds.
-SERVED = ("backend/app", "backend/migrations", "backend/requirements.txt")
+#: What is served, and how, of all that a revision holds.
+SERVED = ("backend/app", "backend/migrations", "backend/requirements.txt", f"backend/{FILE}")
 
+#: What the backend's Procfile asks of uvicorn and nobody but the backend has.
+_OWN_PROTOCOL = "--http app.server:Protocol"
 _EMAIL = "owner@maya.test"
 _TENANTS = 1000
 #: Handed on to what is measured; whatever else is set here must not change it.
@@ -102,10 +104,11 @@ def prepare_tree(server: Databases, name: str, root: Path, python: Path) -> Tree
 
 
 def bare_application(tree: Tree, statement: dict[str, Any], *, connections: int) -> Application:
-    """Return the bare route that runs `statement`, as `observed` told it, on the database of a tree."""
+    """Return the bare route, which runs what `observed` told, on the database of a tree, and is served alike."""
     variables = {name: tree.variables[name] for name in (*_HANDED_ON, "DATABASE_URL") if name in tree.variables}
     variables |= {"BARE_STATEMENT": json.dumps(statement), "BARE_CONNECTIONS": str(connections)}
-    return Application("bare", "uvicorn bare:app --host $HOST --port $PORT", HERE, variables, tree.python)
+    command = tree.application("bare").command.replace("app.main:app", "bare:app").replace(_OWN_PROTOCOL, "")
+    return Application("bare", command, HERE, variables, tree.python)
 
 
 def fetch_once(target: Target) -> None:

@@ -12,7 +12,8 @@ ENCRYPTION_KEYS = [
     "d1uXhZ0mG4sQy7RkVb9TjE2oNcL5aWfP8iKzMtU3xHg=",
     base64.b64encode(bytes(range(7, 71, 2))).decode(),
 ]
-STRIPE = {"STRIPE_API_KEY": "sk_live_Canary77", "STRIPE_WEBHOOK_SECRET": "whsec_a1, whsec_b2"}
+WEBHOOK_SECRETS = ["whsec_Vn3kQ8pT5xLw", "whsec_hB7mZ2rJ9cYd"]
+STRIPE = {"STRIPE_API_KEY": "sk_live_Canary77", "STRIPE_WEBHOOK_SECRET": ", ".join(WEBHOOK_SECRETS)}
 TWILIO = {
     "TWILIO_ACCOUNT_SID": "AC" + "0a" * 16,
     "TWILIO_AUTH_TOKEN": "Canary77",
@@ -47,7 +48,7 @@ def test_integrations_are_there_whole_or_not_at_all(production, values):
 
     settings = load_settings()
 
-    assert settings.webhook_secrets == (("whsec_a1", "whsec_b2") if "STRIPE_API_KEY" in values else ())
+    assert settings.webhook_secrets == (tuple(WEBHOOK_SECRETS) if "STRIPE_API_KEY" in values else ())
     assert "Canary77" not in repr(settings)
 
 
@@ -56,6 +57,14 @@ def test_integrations_are_there_whole_or_not_at_all(production, values):
     [
         ({**STRIPE, "STRIPE_WEBHOOK_SECRET": None}, "STRIPE_WEBHOOK_SECRET", "is missing; STRIPE_API_KEY needs it"),
         ({**STRIPE, "STRIPE_API_KEY": None}, "STRIPE_WEBHOOK_SECRET", "is given without STRIPE_API_KEY"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": "Canary77"}, "STRIPE_WEBHOOK_SECRET", "is not a signing secret of Stripe"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": "whsec_changeme"}, "STRIPE_WEBHOOK_SECRET", "is a placeholder"),
+        (
+            {**STRIPE, "STRIPE_WEBHOOK_SECRET": f"{WEBHOOK_SECRETS[0]},whsec_xyxyxy"},
+            "STRIPE_WEBHOOK_SECRET",
+            "is a placeholder",
+        ),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": "whsec_"}, "STRIPE_WEBHOOK_SECRET", "is a placeholder"),
         ({**STRIPE, "STRIPE_API_KEY": "pk_live_Canary77"}, "STRIPE_API_KEY", "is not a secret key of Stripe"),
         ({**TWILIO, "TWILIO_AUTH_TOKEN": None}, "TWILIO_AUTH_TOKEN", "is missing; TWILIO_ACCOUNT_SID needs it"),
         ({**TWILIO, "TWILIO_FROM_NUMBER": None}, "TWILIO_FROM_NUMBER", "is missing; TWILIO_ACCOUNT_SID needs it"),
@@ -72,6 +81,8 @@ def test_integrations_are_there_whole_or_not_at_all(production, values):
         ({"RATE_LIMIT": "0/minute"}, "RATE_LIMIT", "is not a limit"),
         ({"REDIS_URL": "http://:Canary77@cache"}, "REDIS_URL", "is not an address of Redis"),
         ({"METRICS_TOKEN": "Canary77"}, "METRICS_TOKEN", "has 8 characters"),
+        ({"METRICS_TOKEN": "changemechangeme"}, "METRICS_TOKEN", "is a placeholder"),
+        ({"METRICS_TOKEN": "a" * 40}, "METRICS_TOKEN", "is a placeholder"),
         ({"SENTRY_DSN": "https://Canary77"}, "SENTRY_DSN", "is not a DSN"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "is not an address"),
         ({"JWT_PREVIOUS_KEYS": f"{JWT_KEYS[1]},Canary77"}, "JWT_PREVIOUS_KEYS", "has 8 characters"),

@@ -6,6 +6,7 @@ shapes       a schema as the alternatives it allows, each of one type, with all 
 containment  whether everything that one schema allows is allowed by another, and what is not
 operations   two documents compared, operation by operation, each part in the direction its data flows
 changes      what is found: rules, levels, and why each breaks whom
+equals       what is the same, written in another way: credentials, media types
 versions     whether a version announces that clients break
 base         what to compare with: the document at another revision
 exercise     the application's own suite that sends requests to every operation

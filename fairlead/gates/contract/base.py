@@ -4,8 +4,9 @@ Without a revision given: where this branch left the one it will be merged into;
 release's tag, and without one the commit before. What cannot be found is an error, never nothing to say.
 """
 
+import tomllib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from fairlead.config import Config
@@ -57,9 +58,11 @@ def _choose(git: History, head: str, branches: tuple[str, ...]) -> tuple[str, st
     if fork := git.find_fork(branches):
         return fork[0], f"where this branch left {fork[1]}"
     parent = git.commit("HEAD^")
-    tag = git.ask("describe", "--tags", "--abbrev=0", "--match", _TAGS, "HEAD^") if parent else None
-    if tag and (tagged := git.commit(tag)):
-        return tagged, tag
+    describe = ("describe", "--tags", "--abbrev=0", "--match", _TAGS)
+    # Clients are on the last release: a pre-release counts only where there has been none.
+    for only_releases in (("--exclude", "*-*"), ()) if parent else ():
+        if (tag := git.ask(*describe, *only_releases, "HEAD^")) and (tagged := git.commit(tag)):
+            return tagged, tag
     if parent:
         return parent, "the commit before"
     if git.is_cut_off:
@@ -71,16 +74,28 @@ def _choose(git: History, head: str, branches: tuple[str, ...]) -> tuple[str, st
 
 
 def _document_at(git: History, revision: str, name: str, file: Path) -> Base:
-    path = file.relative_to(git.root).as_posix()
-    text = git.show(revision, path)
-    if text is None:
+    here = file.relative_to(git.root).as_posix()
+    text = None
+    for path in dict.fromkeys((_path_at(git, revision, file.name), here)):
+        if text := git.show(revision, path):
+            break
         # It may have been taken away on the way: then what clients know is what was there before.
         last = git.ask("rev-list", "-1", revision, "--", path)
-        text = git.show(f"{last}^", path) if last else None
-        name = f"{name}, as it was before {last[:_SHORT]} removed it" if last else name
+        if last and (text := git.show(f"{last}^", path)):
+            name = f"{name}, as it was before {last[:_SHORT]} removed it"
+            break
     if text is None and git.is_cut_off:
         raise InconclusiveError(
             f"the contract could not be compared: {path} is not at {name}, and the history is cut off there",
             hint="git fetch --unshallow; in a workflow: fetch-depth: 0",
         )
     return Base(name, None if text is None else read_document(text, name=f"{path} at {name}"))
+
+
+def _path_at(git: History, revision: str, name: str) -> str:
+    """Return where the document stood at a revision, as the configuration of that time says."""
+    try:
+        table = tomllib.loads(git.show(revision, "pyproject.toml") or "")["tool"]["fairlead"]
+        return (PurePosixPath(table["backend"]) / name).as_posix()
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return f"backend/{name}"  # which it is where nothing is said

@@ -12,19 +12,20 @@ import dataclasses
 import enum
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
 from fairlead.gates.contract.documents import Node, canonical
-from fairlead.gates.contract.shapes import Shape, expand
+from fairlead.gates.contract.shapes import Shape, expand, member
 
 #: Each number of the first format is one of the second.
 _NARROWER_FORMATS: Final = {("int32", "int64"), ("float", "double")}
 #: Gaps that are none between the sets of values.
 _UNUSED: Final = {"input-removed", "output-removed", "default", "default-removed"}
 _DEEPEST: Final = 100
+_Pair = tuple[str, ...]
 
 
 class Flow(enum.Enum):
@@ -64,18 +65,49 @@ class Comparison:
 
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
-        self._known: dict[tuple[str, ...], tuple[Gap, ...]] = {}
+        #: What was found, and the pairs that were taken to fit on the way because they are still being compared.
+        self._known: dict[_Pair, tuple[tuple[Gap, ...], frozenset[_Pair]]] = {}
+        self._begun: set[_Pair] = set()
+        self._taken: set[_Pair] = set()
 
-    def gaps(self, inner: Node, outer: Node, *, depth: int = 0) -> tuple[Gap, ...]:
-        """Return each way in which `inner` allows values that `outer` does not."""
-        key = (inner.pointer, json.dumps(inner.value), outer.pointer, json.dumps(outer.value))
+    def gaps(self, inner: Node, outer: Node, *, depth: int = 0, optional: bool = False) -> tuple[Gap, ...]:
+        """Return each way in which `inner` allows values that `outer` does not.
+
+        With `optional` the value may be left out altogether, so that its default counts.
+        """
+        defaults = self._default(inner, outer) if optional else ()
+        return (*defaults, *self._remembered(inner, outer, depth))
+
+    def _remembered(self, inner: Node, outer: Node, depth: int) -> tuple[Gap, ...]:
         if depth > _DEEPEST:
             return (_gap("unjudged", inner, outer, "nested too deep", "nested too deep"),)
-        if key not in self._known:
+        key = (inner.pointer, json.dumps(inner.value), outer.pointer, json.dumps(outer.value))
+        if key in self._begun:
             # A schema that holds itself is taken to fit while it is compared: if it does not, that shows elsewhere.
-            self._known[key] = ()
-            self._known[key] = (*self._default(inner, outer), *self._alternatives(inner, outer, depth))
-        return self._known[key]
+            self._taken.add(key)
+            return ()
+        if key not in self._known:
+            before, self._taken = self._taken, set()
+            self._begun.add(key)
+            found = tuple(self._alternatives(inner, outer, depth))
+            self._begun.remove(key)
+            self._settle(key, found)
+            self._taken |= before
+        found, taken = self._known[key]
+        self._taken |= taken
+        return found
+
+    def _settle(self, key: _Pair, found: tuple[Gap, ...]) -> None:
+        """Remember what was found for a pair, and forget what was found by taking it to fit where it does not."""
+        taken = frozenset(self._taken - {key})
+        self._known[key] = (found, taken)
+        if key in self._taken:
+            for other, (gaps, its) in [*self._known.items()]:
+                if key in its and found:
+                    del self._known[other]
+                elif key in its:
+                    self._known[other] = (gaps, (its - {key}) | taken)
+        self._taken = set(taken)
 
     def _default(self, inner: Node, outer: Node) -> Iterator[Gap]:
         if self._flow is Flow.REQUEST:
@@ -113,7 +145,7 @@ class Comparison:
             within = inner.items or _anything(outer.items, inner.pointer)
             yield from _below("[]", self.gaps(within, outer.items, depth=depth + 1))
         if inner.kind == "object":
-            yield from self._compare_properties(inner, outer, depth)
+            yield from self._compare_properties(self._flowing(inner), self._flowing(outer), depth)
 
     def _compare_values(self, inner: Shape, outer: Shape) -> Iterator[Gap]:
         if inner.values is None:
@@ -127,11 +159,16 @@ class Comparison:
         if not fits:
             yield _between("values", inner, outer, _list(inner), _list(outer))
 
+    def _flowing(self, shape: Shape) -> Shape:
+        """Return an object without the properties that do not take part in this direction."""
+        away = {name for name, node in shape.properties.items() if True in _said(node, self._flow.ignored)}
+        kept = {name: node for name, node in shape.properties.items() if name not in away}
+        return dataclasses.replace(shape, properties=kept, required=shape.required - away)
+
     def _compare_properties(self, inner: Shape, outer: Shape, depth: int) -> Iterator[Gap]:
         for name in sorted(outer.required - inner.required):
-            if not self._is_ignored(outer.properties.get(name)):
-                stands = "optional" if name in inner.properties else "not declared"
-                yield dataclasses.replace(_between("required", inner, outer, stands, "required"), where=(name,))
+            stands = "optional" if name in inner.properties else "not declared"
+            yield dataclasses.replace(_between("required", inner, outer, stands, "required"), where=(name,))
         for name in sorted({*inner.properties, *outer.properties}):
             yield from _below(name, self._compare_property(name, inner, outer, depth))
         if outer.closed and not inner.closed and inner.additional is None:
@@ -144,10 +181,8 @@ class Comparison:
 
     def _compare_property(self, name: str, inner: Shape, outer: Shape, depth: int) -> Iterator[Gap]:
         within, around = inner.properties.get(name), outer.properties.get(name)
-        if self._is_ignored(within) or self._is_ignored(around):
-            return
         if within is not None and around is not None:
-            yield from self.gaps(within, around, depth=depth + 1)
+            yield from self.gaps(within, around, depth=depth + 1, optional=name not in inner.required)
         elif within is not None:
             yield from self._undeclared_outside(within, outer, depth)
         elif around is not None:
@@ -173,13 +208,6 @@ class Comparison:
             yield from self.gaps(inner.additional, around, depth=depth + 1)
         elif self._flow is Flow.RESPONSE and name not in outer.required:
             yield gap
-
-    def _is_ignored(self, node: Node | None) -> bool:
-        return (
-            node is not None
-            and isinstance(node.target.value, dict)
-            and bool(node.value.get(self._flow.ignored) or node.target.value.get(self._flow.ignored))
-        )
 
 
 def _distance(gaps: tuple[Gap, ...]) -> tuple[int, int]:
@@ -237,10 +265,21 @@ def _matches(pattern: str, value: str) -> bool:
 
 
 def _default_of(node: Node) -> str | None:
-    for candidate in (node, node.target):
-        if isinstance(candidate.value, dict) and "default" in candidate.value:
-            return json.dumps(candidate.value["default"], sort_keys=True, ensure_ascii=False)
-    return None
+    return next((json.dumps(one, sort_keys=True, ensure_ascii=False) for one in _said(node, "default")), None)
+
+
+def _said(node: Node, keyword: str) -> list[Any]:
+    """Return what a schema says with an annotation: itself, where its reference leads, and in what it is made of."""
+    parts, passed = [node], set[str]()
+    found = []
+    for part in parts:  # which grows meanwhile
+        if part.pointer in passed or not isinstance(part.value, Mapping):
+            continue
+        passed.add(part.pointer)
+        found += [part.value[keyword]] if keyword in part.value else []
+        parts += [part.follow(part.value["$ref"])] if isinstance(part.value.get("$ref"), str) else []
+        parts += [member(part, "allOf", at) for at in range(len(part.value.get("allOf", ())))]
+    return found
 
 
 def _anything(near: Node, pointer: str) -> Node:

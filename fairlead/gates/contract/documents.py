@@ -7,6 +7,13 @@ from typing import Any, Final
 
 from fairlead.exceptions import ConfigurationError
 
+#: Below these stand names that somebody chose, whatever they are.
+_NAMED: Final = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "dependentRequired", "$defs", "definitions", "scopes"}
+    | {"headers", "callbacks", "webhooks", "encoding"}
+)
+#: Below these stand values, not schemas.
+_VALUES: Final = frozenset({"const", "enum"})
 #: Says nothing about which values are allowed.
 ANNOTATIONS: Final = frozenset(
     {"title", "description", "default", "example", "examples", "deprecated", "readOnly", "writeOnly", "externalDocs"}
@@ -99,9 +106,10 @@ def unusable(name: str, why: str) -> ConfigurationError:
     return ConfigurationError(f"{name} cannot be compared: {why}", hint="nox -s contract -- --write writes it anew")
 
 
-def canonical(node: Node, *, following: frozenset[str] = frozenset()) -> str:
-    """Return the text of a value with its references followed and what says nothing left out, to tell equals by."""
-    return json.dumps(_expanded(node, following), sort_keys=True, ensure_ascii=False)
+def canonical(node: Node) -> str:
+    """Return the text of a keyword's value to tell equals by: references followed, what says nothing left out."""
+    keyword = node.pointer.rpartition("/")[2]
+    return json.dumps(_expanded(node, keyword, frozenset()), sort_keys=True, ensure_ascii=False)
 
 
 def line_of(text: str, pointer: str) -> int:
@@ -135,20 +143,25 @@ def _lines_below(lines: list[str], start: int, indent: int) -> list[int]:
     return found
 
 
-def _expanded(node: Node, following: frozenset[str]) -> Any:
+def _expanded(node: Node, keyword: str, following: frozenset[str]) -> Any:
+    """Return what stands at a keyword; at a name that somebody chose the keyword is empty."""
     value = node.value
-    if isinstance(value, Mapping):
-        reference = value.get("$ref")
-        if isinstance(reference, str):
-            target = node.follow(reference)
-            if target.pointer in following:
-                return {"$ref": reference}
-            return _expanded(target, following | {target.pointer})
-        kept = (key for key in value if key not in ANNOTATIONS)
-        return {key: _expanded(Node(node.document, value[key], f"{node.pointer}/{key}"), following) for key in kept}
-    if isinstance(value, list):
-        return [_expanded(Node(node.document, item, node.pointer), following) for item in value]
-    return value
+    if isinstance(value, list) and keyword not in _VALUES:
+        return [_expanded(Node(node.document, item, node.pointer), "", following) for item in value]
+    if not isinstance(value, Mapping) or keyword in _VALUES:
+        return value
+    if keyword in _NAMED:
+        return {name: _expanded(Node(node.document, value[name], node.pointer), "", following) for name in value}
+    kept = {key: Node(node.document, value[key], node.pointer) for key in value if key not in ANNOTATIONS | {"$ref"}}
+    found = {key: _expanded(below, key, following) for key, below in kept.items()}
+    reference = value.get("$ref")
+    if not isinstance(reference, str):
+        return found
+    target = node.follow(reference)
+    if target.pointer in following:
+        return {**found, "$ref": reference}
+    whole = _expanded(target, "", following | {target.pointer})
+    return {**found, "$ref": whole} if found else whole
 
 
 def _has(value: Any, key: str | int) -> bool:

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from fairlead.gates.contract.changes import Change, Direction, Level, join, level_of
 from fairlead.gates.contract.containment import Comparison, Flow, Gap, same
-from fairlead.gates.contract.documents import Document, Node, canonical
+from fairlead.gates.contract.documents import Document, Node
+from fairlead.gates.contract.equals import accepted, covering
 
 METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _STYLES: Final = {"query": "form", "cookie": "form", "path": "simple", "header": "simple"}
 _LONGEST: Final = 160
 _CALLED: Final = {"closed": "what else may be there", "values": "the list of values"}
-_SUCCESS: Final = ("1", "2", "3")
+_CONTENT: Final = "content of a media type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,9 @@ class _Comparer:
             yield self._change("deprecated", "operation", "operation", new.node, "deprecated", level="compatible")
         if not same(old.node.child("callbacks"), new.node.child("callbacks")):
             yield self._change("not-compared", "operation", "callbacks", new.node.child("callbacks"), "changed")
+        servers = _servers(old), _servers(new)
+        if servers[0][1] != servers[1][1]:
+            yield self._change("not-compared", "operation", "servers", servers[1][0], "changed")
         yield from self._security(old.node, new.node)
         yield from self._parameters(old, new)
         yield from self._body(old.node.child("requestBody").target, new.node.child("requestBody").target, new.node)
@@ -99,7 +103,7 @@ class _Comparer:
     # --- What clients send ---
 
     def _security(self, old: Node, new: Node) -> Iterator[Change]:
-        before, after = _accepted(old), _accepted(new)
+        before, after = accepted(old), accepted(new)
         lost = [one for one in before if not any(two.keys() <= one.keys() for two in after)]
         if lost:
             what = f"{_credentials(before)} sufficed, now {_credentials(after)}"
@@ -113,7 +117,8 @@ class _Comparer:
                 yield self._change("parameter-removed", "request", where, was, "removed", gone=True)
                 continue
             if key[0] == "path" and was.value["name"] != now.value["name"]:
-                yield self._change("parameter-name", "request", where, now, f"is called {now.value['name']} now")
+                rule = "parameter-moved" if was.value["name"] in new.names else "parameter-name"
+                yield self._change(rule, "request", where, now, f"is called {now.value['name']} now")
             yield from self._parameter(where, was, now)
         for key in [key for key in after if key not in before]:
             node = after[key]
@@ -124,13 +129,7 @@ class _Comparer:
     def _parameter(self, where: str, old: Node, new: Node) -> Iterator[Change]:
         if new.value.get("required") is True and old.value.get("required") is not True:
             yield self._change("parameter-required", "request", where, new, "was optional, is required")
-        before, after = _style(old), _style(new)
-        if before != after:
-            yield self._change("parameter-style", "request", where, new, f"was written as {before}, is as {after}")
-        if "content" in old.value or "content" in new.value:
-            yield from self._contents("request", where, old.child("content"), new.child("content"))
-        else:
-            yield from self._schemas("request", where, old.child("schema"), new.child("schema"))
+        yield from self._written("request", where, old, new, optional=old.value.get("required") is not True)
 
     def _body(self, old: Node, new: Node, operation: Node) -> Iterator[Change]:
         if not old.value and not new.value:
@@ -144,26 +143,24 @@ class _Comparer:
         elif not old.value:
             yield self._change("body-added", "request", "body", new, "added", level="compatible")
         if old.value:
-            yield from self._contents("request", "body", old.child("content"), new.child("content"))
+            optional = old.value.get("required") is not True
+            yield from self._contents("request", "body", old.child("content"), new.child("content"), optional)
 
     # --- What clients receive ---
 
     def _responses(self, old: Node, new: Node) -> Iterator[Change]:
-        for status in old.names():
-            was, now = old.child(status).target, _response(new, status)
+        for status in dict.fromkeys((*old.names(), *new.names())):
+            was, now = _response(old, status), _response(new, status)
             where = f"response {status}"
-            if now is not None:
+            if was is not None and now is not None:
                 yield from self._headers(where, was.child("headers"), now.child("headers"))
                 yield from self._contents("response", where, was.child("content"), now.child("content"))
-            elif status.startswith(_SUCCESS):
-                yield self._change("status-removed", "response", where, was, "removed", gone=True)
+            elif was is not None:
+                level: Level | None = None if _succeeds(status, old) else "compatible"
+                yield self._change("status-removed", "response", where, was, "removed", level=level, gone=True)
             else:
-                yield self._change("status-removed", "response", where, was, "removed", level="compatible", gone=True)
-        for status in new.names():
-            if _response(old, status) is None:
-                node, where = new.child(status), f"response {status}"
-                level: Level | None = None if status.startswith(_SUCCESS) else "compatible"
-                yield self._change("status-added", "response", where, node, "added", level=level)
+                level = None if _succeeds(status, new) else "compatible"
+                yield self._change("status-added", "response", where, new.child(status), "added", level=level)
 
     def _headers(self, where: str, old: Node, new: Node) -> Iterator[Change]:
         names = {name.lower(): name for name in new.names()}
@@ -176,34 +173,58 @@ class _Comparer:
             now = new.child(names[name.lower()]).target
             if was.value.get("required") is True and now.value.get("required") is not True:
                 yield self._change("header-optional", "response", part, now, "was always there, is optional")
-            yield from self._schemas("response", part, was.child("schema"), now.child("schema"))
+            yield from self._written("response", part, was, now)
 
     # --- What both have ---
 
-    def _contents(self, direction: Direction, where: str, old: Node, new: Node) -> Iterator[Change]:
-        for media in old.names():
-            covering = _covering(media, new.names())
+    def _written(
+        self, direction: Direction, where: str, old: Node, new: Node, *, optional: bool = False
+    ) -> Iterator[Change]:
+        """Compare what a parameter or a header holds, and how it is written."""
+        before, after = _style(old), _style(new)
+        if before != after:
+            rule = "parameter-style" if direction == "request" else "header-style"
+            yield self._change(rule, direction, where, new, f"was written as {before}, is as {after}")
+        if before == after == _CONTENT:
+            yield from self._contents(direction, where, old.child("content"), new.child("content"), optional)
+        elif _CONTENT not in {before, after}:
+            yield from self._schemas(direction, where, old.child("schema"), new.child("schema"), optional)
+
+    def _contents(
+        self, direction: Direction, where: str, old: Node, new: Node, optional: bool = False
+    ) -> Iterator[Change]:
+        covered = {media: covering(media, old.names()) for media in new.names()}
+        pairs = [(was, media) for media, was in covered.items() if was is not None]
+        pairs += [(media, now) for media in old.names() if (now := covering(media, new.names())) is not None]
+        for media, now in dict.fromkeys(pairs):
+            before, after = old.child(media, "schema"), new.child(now, "schema")
+            yield from self._schemas(direction, f"{where} · {media}", before, after, optional)
+            written = old.child(media, "encoding"), new.child(now, "encoding")
+            if not same(*written):
+                yield self._change("not-compared", "operation", f"{where} · {media}", written[1], "encoding changed")
+        # A range in an answer is not gone where something of it still comes; in a request all of it must be taken.
+        kept = {media for media, now in pairs if direction == "response" or covering(media, (now,)) is not None}
+        for media in [media for media in old.names() if media not in kept]:
             part = f"{where} · {media}"
-            if covering is not None:
-                before, after = old.child(media, "schema"), new.child(covering, "schema")
-                yield from self._schemas(direction, part, before, after)
-            elif new.value:
+            if new.value:
                 yield self._change("media-type-removed", direction, part, old.child(media), "removed", gone=True)
             else:
                 yield self._change("content-removed", direction, part, new, "there is no content any longer")
-        for media in new.names():
-            if _covering(media, old.names()) is None and media not in old.names():
-                level: Level | None = "compatible" if direction == "request" or not old.value else None
-                part = f"{where} · {media}"
-                yield self._change("media-type-added", direction, part, new.child(media), "added", level=level)
+        for media in [media for media, was in covered.items() if was is None]:
+            level: Level | None = "compatible" if direction == "request" or not old.value else None
+            part = f"{where} · {media}"
+            yield self._change("media-type-added", direction, part, new.child(media), "added", level=level)
 
-    def _schemas(self, direction: Direction, where: str, old: Node, new: Node) -> Iterator[Change]:
+    def _schemas(
+        self, direction: Direction, where: str, old: Node, new: Node, optional: bool = False
+    ) -> Iterator[Change]:
         forwards = Flow.REQUEST if direction == "request" else Flow.RESPONSE
         additions = Flow.REQUEST_ADDITIONS if direction == "request" else Flow.RESPONSE_ADDITIONS
         told: set[tuple[str, tuple[str, ...]]] = set()
         for flow in (forwards, additions):
             inner, outer = (old, new) if flow.new_contains else (new, old)
-            gaps = [gap for gap in self._flows[flow].gaps(inner, outer) if (gap.rule, gap.where) not in told]
+            found = self._flows[flow].gaps(inner, outer, optional=optional)
+            gaps = [gap for gap in found if (gap.rule, gap.where) not in told]
             told |= {(gap.rule, gap.where) for gap in gaps}
             for gap in gaps:
                 level: Level | None = None if flow is forwards else "compatible"
@@ -240,29 +261,27 @@ class _Comparer:
 def _response(responses: Node, status: str) -> Node | None:
     """Return what answers with a status: the one documented for it, for its class, or for whatever else there is."""
     for name in (status, f"{status[:1]}XX", "default"):
-        if name in responses.names():
+        # What stands for errors stands for no success.
+        if name in responses.names() and (
+            name != "default" or _succeeds(status, responses) <= _succeeds(name, responses)
+        ):
             return responses.child(name).target
     return None
 
 
-def _covering(media: str, offered: tuple[str, ...]) -> str | None:
-    kind, plain = media.partition("/")[0], media.partition(";")[0].strip().lower()
-    names = {name.partition(";")[0].strip().lower(): name for name in offered}
-    if media in offered:
-        return media
-    return next((names[name] for name in (plain, f"{kind}/*", "*/*") if name in names), None)
+def _succeeds(status: str, responses: Node) -> bool:
+    """Say whether a status is a success; `default` is one where no other is documented."""
+    if status == "default":
+        return not any(name.startswith(("2", "3")) for name in responses.names())
+    return status.startswith(("1", "2", "3"))
 
 
-def _accepted(operation: Node) -> list[dict[str, Any]]:
-    """Return the credentials that suffice: any of these mappings, whole; schemes by what they are, not by name."""
-    required = operation.value.get("security", operation.document.content.get("security"))
-    if not required:
-        return [{}]
-    schemes = operation.document.top.child("components", "securitySchemes")
-    return [
-        {f"{canonical(schemes.child(name))} {scope}": name for name in one for scope in one[name] or [""]}
-        for one in required
-    ]
+def _servers(operation: Operation) -> tuple[Node, Any]:
+    """Return where an operation's servers are named, and what they are: its own, its path's or the document's."""
+    top = operation.node.document.top
+    owner = next((one for one in (operation.node, operation.parent, top) if one.value.get("servers")), top)
+    node = owner.child("servers")
+    return node, [(one.get("url"), one.get("variables")) for one in node.value or [{"url": "/"}]]
 
 
 def _credentials(accepted: list[dict[str, Any]]) -> str:
@@ -270,9 +289,12 @@ def _credentials(accepted: list[dict[str, Any]]) -> str:
 
 
 def _style(parameter: Node) -> str:
-    style = parameter.value.get("style", _STYLES.get(parameter.value["in"], "form"))
+    if "content" in parameter.value:
+        return _CONTENT
+    style = parameter.value.get("style", _STYLES.get(parameter.value.get("in", "header"), "form"))
     exploded = parameter.value.get("explode", style == "form")
-    return f"{style}, exploded" if exploded else str(style)
+    allowed = [name for name in ("allowReserved", "allowEmptyValue") if parameter.value.get(name) is True]
+    return ", ".join([style, *(["exploded"] if exploded else []), *allowed])
 
 
 def _shortened(text: str) -> str:

@@ -89,10 +89,10 @@ def _alternatives(node: Node, passed: tuple[str, ...]) -> list[tuple[Node, ...]]
     groups: list[list[tuple[Node, ...]]] = []
     if isinstance(value.get("$ref"), str):
         groups.append(_alternatives(node.follow(value["$ref"]), passed))
-    groups += [_alternatives(_member(node, "allOf", at), passed) for at in range(len(value.get("allOf", ())))]
+    groups += [_alternatives(member(node, "allOf", at), passed) for at in range(len(value.get("allOf", ())))]
     for key in ("anyOf", "oneOf"):
         if key in value:
-            members = (_alternatives(_member(node, key, at), passed) for at in range(len(value[key])))
+            members = (_alternatives(member(node, key, at), passed) for at in range(len(value[key])))
             groups.append([one for member in members for one in member])
     if set(own) - ANNOTATIONS or not groups:
         groups.insert(0, [(Node(node.document, own, node.pointer),)])
@@ -105,14 +105,15 @@ def _alternatives(node: Node, passed: tuple[str, ...]) -> list[tuple[Node, ...]]
     return found
 
 
-def _member(node: Node, key: str, at: int) -> Node:
+def member(node: Node, key: str, at: int) -> Node:
+    """Return one of the schemas that a schema is made of."""
     return Node(node.document, node.value[key][at], f"{node.pointer}/{key}/{at}")
 
 
 def _kinds(value: Mapping[str, Any]) -> frozenset[str]:
     declared = value.get("type", KINDS)
     kinds = {declared} if isinstance(declared, str) else set(declared)
-    given = value.get("enum", [value["const"]] if "const" in value else None)
+    given = _given(value)
     if given is not None:
         kinds = {_kinds_of(item)[-1] for item in given if kinds & set(_kinds_of(item))}
     return frozenset(kinds - {"integer"} if "number" in kinds else kinds)
@@ -122,7 +123,7 @@ def _kinds_of(value: Any) -> tuple[str, ...]:
     if isinstance(value, bool):
         return ("boolean",)
     if isinstance(value, int | float):
-        return ("number", "integer") if float(value).is_integer() else ("number",)
+        return ("number", "integer") if isinstance(value, int) or value.is_integer() else ("number",)
     names = {type(None): "null", str: "string", list: "array", dict: "object"}
     return (names[type(value)],)
 
@@ -166,11 +167,23 @@ def _gather(kind: str, parts: tuple[Node, ...]) -> Shape:
 def _values(kind: str, values: list[Mapping[str, Any]]) -> frozenset[str] | None:
     found: frozenset[str] | None = frozenset({"false", "true"}) if kind == "boolean" else None
     for value in values:
-        given = value.get("enum", [value["const"]] if "const" in value else None)
+        given = _given(value)
         if given is not None:
-            texts = frozenset(json.dumps(item, sort_keys=True) for item in given if kind in _kinds_of(item))
+            texts = frozenset(_text(item) for item in given if kind in _kinds_of(item))
             found = texts if found is None else found & texts
     return found
+
+
+def _given(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the values that a schema lists, None where it lists none."""
+    if "const" not in value:
+        return value.get("enum")
+    return [item for item in value.get("enum", [value["const"]]) if _text(item) == _text(value["const"])]
+
+
+def _text(value: Any) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if whole else value, sort_keys=True)
 
 
 def _bound(value: Mapping[str, Any], end: str, kind: str) -> Bound | None:

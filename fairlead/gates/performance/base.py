@@ -36,7 +36,8 @@ def choose_base(root: Path, *, paths: Sequence[str], branches: tuple[str, ...], 
 
     `wanted` where it is given; else where this branch left the nearest of `branches`, and on one of those itself the
     commit before. A tree whose `paths` are what they were there has nothing to compare, nor has a first commit. Raises
-    `ConfigurationError` when there is no such revision, and `InconclusiveError` when the history was not fetched.
+    `ConfigurationError` when there is no such revision, and `InconclusiveError` when the history, or the branch that
+    this one goes into, was not fetched.
     """
     history = History(root)
     if wanted is not None:

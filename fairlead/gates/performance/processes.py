@@ -13,6 +13,8 @@ from fairlead.exceptions import CommandError
 
 _PROC: Final = Path("/proc")
 _MEGABYTE: Final = 1_000_000
+#: The states of what has ended but for its exit code, of which /proc still tells: it takes no memory and no time.
+_ENDED: Final = frozenset("ZX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,16 @@ def confine(pid: int, cores: frozenset[int] | None) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process and its living children have taken, in user and system mode."""
+    """Return the processor time that a process and its living children have taken, in user and system mode.
+
+    Raises `CommandError` when the process has ended, also where nobody has fetched its exit code yet.
+    """
     ticks = os.sysconf("SC_CLK_TCK")
     return sum(sum(int(field) for field in _read_stat(member)[11:13]) for member in _family(pid)) / ticks
 
 
 def memory(pid: int) -> float:
-    """Return the resident memory of a process and its living children, in megabytes."""
+    """Return the resident memory of a process and its living children, in megabytes; raises as `cpu_seconds` does."""
     pages = sum(int(_read(member, "statm").split()[1]) for member in _family(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
 
@@ -78,25 +83,32 @@ class MemoryWatch:
     pid: int
     interval: float
     samples: list[tuple[float, float]] = field(default_factory=list)
+    failure: CommandError | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Sample until `stop` is called; a process that has ended gives no more samples."""
-        began = time.monotonic()
-        with contextlib.suppress(CommandError):
+        """Sample until `stop` is called, and once more then; what keeps it from that is left as `failure`."""
+        began, last = time.monotonic(), False
+        try:
             while True:
                 self.samples.append((time.monotonic() - began, memory(self.pid)))
-                if self._ending.wait(self.interval):
+                if last:
                     return
+                last = self._ending.wait(self.interval)
+        except CommandError as error:
+            self.failure = error
 
     def stop(self) -> None:
-        """Take no more samples."""
+        """Take the last sample."""
         self._ending.set()
 
 
 @contextlib.contextmanager
 def watch_memory(pid: int, *, interval: float = 0.25) -> Iterator[MemoryWatch]:
-    """Sample the memory of a process every `interval` seconds, from a thread, until the block ends."""
+    """Sample the memory of a process every `interval` seconds, from a thread, until the block ends.
+
+    Raises `CommandError` at the end of the block when the process did not live as long.
+    """
     watch = MemoryWatch(pid, interval)
     thread = threading.Thread(target=watch.run)
     thread.start()
@@ -105,10 +117,14 @@ def watch_memory(pid: int, *, interval: float = 0.25) -> Iterator[MemoryWatch]:
     finally:
         watch.stop()
         thread.join()
+    if watch.failure is not None:
+        raise watch.failure
 
 
 def _family(pid: int) -> list[int]:
-    """Return a process and all below it. What has ended meanwhile is left out, but not the process itself."""
+    """Return a process and all below it. What has ended meanwhile is left out; the process itself must live."""
+    if _read_stat(pid)[0] in _ENDED:
+        raise CommandError(f"process {pid} cannot be measured: it has ended")
     found, queue = [], [pid]
     while queue:
         member = queue.pop()

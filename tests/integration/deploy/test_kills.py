@@ -1,5 +1,6 @@
 """A deploy that is interrupted, ended or killed at each of its steps, and the next one, which recovers from that."""
 
+import contextlib
 import re
 import signal
 import threading
@@ -8,10 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fairlead import config
+from fairlead._polling import wait_until
+from fairlead.exceptions import LockedError
+from fairlead.verification import hold_turn
 from tests.integration.deploy.railway_double import OLD, RailwayDouble
 from tests.integration.deploy.rows import ROLLBACK, STRANGE, SUITES, WATCH, serves
 from tests.integration.deploy.script import Plan
-from tests.integration.deploy.shop import Ended, Shop, tell
+from tests.integration.deploy.shop import PATIENCE, Ended, Shop, tell
 
 #: How long a deployment that was left behind goes on, in seconds, while the next deploy stands before it.
 _GOES_ON_FOR = 0.3
@@ -103,6 +108,18 @@ STEPS = (
 )
 
 
+def _wait_for_suites(shop: Shop) -> None:
+    """Wait until no suite runs any more: those of a deploy that was killed keep others out until they have ended."""
+    loaded = config.load(shop.root, environ=shop.environ)
+
+    def is_free(_remaining: float) -> bool | None:
+        with contextlib.suppress(LockedError), hold_turn(loaded, shop.double.public_url):
+            return True
+        return None
+
+    wait_until(is_free, timeout=PATIENCE, what="the suites to end", interval=0.05)
+
+
 @pytest.mark.parametrize("number", [pytest.param(one, id=one.name) for one in _ENDS])
 @pytest.mark.parametrize("step", [pytest.param(one, id=one.name) for one in STEPS])
 @pytest.mark.usefixtures("impatient")
@@ -116,6 +133,7 @@ def test_next_deploy_recovers_from_one_that_was_broken_off(
     process.send_signal(number)
     broken = shop.finish(process)
     go_on()
+    _wait_for_suites(shop)
     double.mend()
     seen, sent = shop.seen(), len(double.received)
     timer = threading.Timer(_GOES_ON_FOR, double.go_on)

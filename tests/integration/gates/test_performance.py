@@ -8,15 +8,18 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import psycopg
 import pytest
 
+from backend.tests.performance import world
 from fairlead.exceptions import CommandError, ConfigurationError, InconclusiveError
-from fairlead.gates.performance import base
+from fairlead.gates.performance import base, processes
 from fairlead.gates.performance.load import Generator, Target, load_closed, load_steadily
 from fairlead.gates.performance.serving import Application, serve
 
@@ -252,8 +255,43 @@ def test_another_lock_gets_an_environment_of_its_own_once(tmp_path: Path) -> Non
     assert not marker.exists()
 
 
+def test_the_bare_route_reads_in_one_round_trip(database_url: str, tmp_path: Path) -> None:
+    statement = {"sql": "SELECT 1 AS one, %s::text AS two", "named": False, "parameters": [(0, ("str", "it"))]}
+    variables = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
+    tree = world.Tree("ours", ROOT / "backend", Path(sys.executable), variables, password="")
+    application = world.bare_application(tree, statement, connections=2)
+    assert "app" not in application.command.replace("bare:app", "")
+    with serve(application, logs=tmp_path) as service, urllib.request.urlopen(f"{service.url}/row") as answer:
+        assert json.load(answer) == {"one": 1, "two": "it"}
+        with psycopg.connect(database_url) as connection:
+            last = connection.execute(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%AS two%'"
+                " AND pid <> pg_backend_pid()"
+            ).fetchall()
+    # Behind a transaction it would be ROLLBACK or COMMIT.
+    assert len(last) == 1
+
+
+def test_the_gate_ends_what_it_started_when_it_is_told_to_end() -> None:
+    command = [sys.executable, "-m", "backend.tests.performance", "--no-base", "--soak", "1"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as gate:
+        assert gate.stderr is not None
+        for line in gate.stderr:
+            if "queries of" in line:
+                break
+        started = set(processes._family(gate.pid))
+        gate.terminate()
+        said = gate.stderr.read()
+    assert gate.returncode == 130, said
+    assert len(started) > 3
+    for pid in started:
+        with pytest.raises(CommandError, match="ended"):
+            processes.memory(pid)
+
+
 #: So wide that only what was not measured at all breaks one.
 _WIDE = {"API_P95": "86400000", "QUERY_P95": "86400000", "MEMORY": "1000000", "CPU": "100", "SHARE": "0"}
+_WIDE |= {"MEMORY_AFTER": "1000000"}
 
 
 def test_the_gate_measures_the_backend() -> None:
@@ -277,8 +315,9 @@ def test_the_gate_measures_the_backend() -> None:
         "/api/health p95",
         "/api/business/me p95",
         "/api/business/me against a bare route",
-        "answers that were none, or errors",
         "memory",
+        "memory after the soak",
+        "answers that were none, or errors",
     ]
     assert figures["answers that were none, or errors"]["value"] == 0
     assert all(figures[name]["value"] > 0 for name in measured if not name.startswith("answers"))

@@ -110,6 +110,7 @@ def test_the_place_of_the_one_suite_that_fails_is_the_exit_code(
     assert (done.returncode, told["verdict"]) == (code, "unhealthy"), done.stderr
     by_name = {one["name"]: one for one in told["suites"]}
     assert {by_name[name]["exit_code"] for name in places} == {4}
+    assert "fails its suites" in told["sentence"]
     assert by_name["other"]["reason"] == "it has no smoke check; mark one"
     assert "test_a_note_is_kept (persistence)" in done.stderr
     assert "read the logs in" in done.stderr
@@ -146,6 +147,9 @@ def test_what_was_not_checked_is_said_and_spoils_the_verdict_unless_it_is_declar
     write_suite(root / "checks", "ledger", text=LEDGER)
     done = verify()
     assert (done.returncode, "There is no ledger here." in done.stderr) == (5, True), done.stderr
+    nothing = run_act(root, "verify", "--env", "staging", **CREDENTIALS)
+    assert (nothing.returncode, "in full: ledger: There is no ledger" in nothing.stderr) == (5, True), nothing.stderr
+    write_suite(root / "checks", "notes", order=1)
     declared = run_act(root, "verify", "--env", "staging", **CREDENTIALS)
     assert declared.returncode == 0, declared.stderr
     assert "without: ledger, test_the_ledger_balances: There is no ledger here." in declared.stderr
@@ -172,12 +176,55 @@ def test_a_dead_service_is_told_before_any_suite_is_run(root: Path, notes: Notes
     assert not (root / ".fairlead" / "verify").exists()
 
 
-@pytest.mark.parametrize(("folder", "code"), [("checks", 0), ("no-such-folder", 10)])
-def test_without_suites_it_looks_at_the_probes_alone(folder: str, code: int, verify: Verify, root: Path) -> None:
-    text = (root / "pyproject.toml").read_text("utf-8").replace('"checks"', f'"{folder}"')
+@pytest.mark.parametrize(
+    ("named", "arguments", "code", "says"),
+    [
+        ('suites = "checks"', (), 10, "holds no suite test_NAME.py"),
+        ('suites = "checks"', ("--smoke",), 10, "holds no suite test_NAME.py"),
+        ('suites = "checks"', ("--probes",), 0, "is healthy and serves sha256:the-notes\n"),
+        ('suites = "no-such-folder"', (), 10, "no-such-folder"),
+        ("", (), 0, "no suites: "),
+        ("", ("--smoke",), 5, "no smoke check could be made"),
+    ],
+)
+def test_where_there_is_no_suite_nobody_is_told_that_they_passed(
+    named: str, arguments: tuple[str, ...], code: int, says: str, verify: Verify, root: Path
+) -> None:
+    text = (root / "pyproject.toml").read_text("utf-8").replace('suites = "checks"', named)
     (root / "pyproject.toml").write_text(text, "utf-8")
-    done = verify()
-    assert (done.returncode, folder in done.stderr) == (code, code == 10), done.stderr
+    write_suite(root / "checks", "notes").rename(root / "checks" / "notes_test.py")
+    done = verify(*arguments)
+    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+
+
+def test_a_release_that_takes_over_while_the_suites_run_is_not_vouched_for(
+    verify: Verify, root: Path, notes: Notes
+) -> None:
+    write_suite(root / "checks", "notes", order=1)
+    notes.fault = "replaced"
+    done = verify("--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"]) == (5, "inconclusive"), done.stderr
+    assert "served sha256:the-notes when the suites began, and sha256:another-release" in told["sentence"]
+
+
+@pytest.mark.parametrize("place", ["verify", "local platform"])
+def test_what_could_not_be_looked_at_is_told_as_json_too(place: str, verify: Verify, root: Path) -> None:
+    write_suite(root / "checks", "notes", order=1)
+    (root / ".fairlead").mkdir()
+    (root / ".fairlead" / "verify").write_text("a file in the way", "utf-8")
+    done = verify("--json") if place == "verify" else run_act(root, "verify", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"]) == (5, "inconclusive"), done.stderr
+    assert place in told["reason"]
+    assert "is healthy" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("address", ["https://user:pw-canary@notes.test", "notes.test"])
+def test_an_address_that_is_none_or_holds_a_password_is_refused(address: str, root: Path) -> None:
+    done = run_act(root, "verify", "--url", address, **CREDENTIALS)
+    assert (done.returncode, "--url must be an address" in done.stderr) == (10, True), done.stderr
+    assert "canary" not in done.stdout + done.stderr
 
 
 def start(root: Path, url: str) -> "subprocess.Popen[str]":
@@ -212,6 +259,23 @@ def test_broken_off_it_ends_every_suite_which_puts_back_what_it_changed(
     assert (second.returncode, "are run on" in second.stderr) == (15, True), second.stderr
     assert [one.verdict for one in History(root / ".fairlead").load()] == ["interrupted"]
     assert no_suite_runs(root)
+
+
+def test_killed_it_leaves_the_turn_to_its_suites_until_they_have_ended(
+    verify: Verify, root: Path, notes: Notes
+) -> None:
+    write_suite(root / "checks", "notes", order=1)
+    notes.fault = "hang after"
+    with start(root, notes.url) as child:
+        assert notes.hanging.wait(60)
+        child.kill()
+        child.communicate(timeout=60)
+    second = verify()
+    notes.released.set()
+    assert (second.returncode, "are run on" in second.stderr) == (15, True), second.stderr
+    assert no_suite_runs(root)
+    third = verify()
+    assert (third.returncode, notes.note) == (0, "as it was"), third.stderr
 
 
 def no_suite_runs(root: Path) -> bool:

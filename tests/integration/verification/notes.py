@@ -1,6 +1,7 @@
 """A small service that keeps one note, and that can be broken in the ways in which services are; for suites to find."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,12 +53,18 @@ class Notes(ThreadingHTTPServer):
         self.note = "as it was"
         self.written: list[str] = []
         self.fault = ""
+        self.digest = "sha256:the-notes"
         self.hanging = threading.Event()
         self.released = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that was broken off has gone.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def hang(self) -> None:
         self.hanging.set()
@@ -70,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path in {"/api/health", "/api/v1/version"}:
-            self._send(200, {"status": "pass"})
+            self._send(200, {"status": "pass", "digest": self.server.digest})
         elif self.path == "/api/ledger":
             self._problem(503, "ledger_not_configured", "There is no ledger here.")
         elif self._is_let_in():
@@ -93,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.fault != "loses":
                 self.server.note = text
             self.server.written.append(text)
+            if self.server.fault == "replaced":
+                self.server.digest = "sha256:another-release"
             if self.server.fault == "hang after":
                 self.server.fault = ""
                 self.server.hang()

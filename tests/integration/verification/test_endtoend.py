@@ -121,14 +121,19 @@ def test_nothing_compiled_is_left_in_the_tree(notes: Notes, tmp_path: Path, monk
 def test_what_is_told_holds_no_secret(notes: Notes, tmp_path: Path) -> None:
     write_suite(tmp_path, "notes", order=1)
     write_suite(tmp_path, "talker", text=TALKER)
+    write_suite(tmp_path, "skipper", text=SKIPPER)
+    write_suite(tmp_path, "unreadable", text=UNREADABLE)
+    write_suite(tmp_path, "left_out", text=LEFT_OUT)
     junit = tmp_path / "junit.xml"
     notes.fault = "locked out"
-    _, output, report = check(tmp_path, notes, "--junit-xml", junit)
+    going_on = ("--junit-xml", junit, "-ra", "--continue-on-collection-errors")
+    _, output, report = check(tmp_path, notes, *going_on)
     told = output + json.dumps(report) + junit.read_text("utf-8")
     notes.fault = ""
-    _, output, report = check(tmp_path, notes, "--junit-xml", junit)
+    _, output, report = check(tmp_path, notes, *going_on)
     told += output + json.dumps(report) + junit.read_text("utf-8")
-    assert "••••••" in told
+    for spoken in ("printed ••••••", "skipped ••••••", "plain ••••••", "unreadable ••••••", "left out ••••••"):
+        assert spoken in told
     assert PASSWORD not in told
     assert TOKEN not in told
 
@@ -140,6 +145,19 @@ def test_it_talks(account):
     print("printed", os.environ["VERIFY_PASSWORD"], account._client.headers["Authorization"])
     assert account._client.headers["Authorization"] == os.environ["VERIFY_PASSWORD"]
 """
+
+
+SKIPPER = """
+import os, pytest
+
+def test_it_skips(api, not_checked):
+    not_checked("skipped " + os.environ["VERIFY_PASSWORD"])
+
+def test_that_is_no_check_skips():
+    pytest.skip("plain " + os.environ["VERIFY_PASSWORD"])
+"""
+UNREADABLE = "import os\nraise ValueError('unreadable ' + os.environ['VERIFY_PASSWORD'])\n"
+LEFT_OUT = "import os, pytest\npytest.skip('left out ' + os.environ['VERIFY_PASSWORD'], allow_module_level=True)\n"
 
 
 def test_junit_names_suite_and_phase(notes: Notes, tmp_path: Path) -> None:

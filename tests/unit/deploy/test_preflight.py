@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fairlead import config
-from fairlead.deploy import plan, suites
+from fairlead.deploy import Target, TargetService, plan, suites
+from fairlead.deploy.preflight import name_missing_variables
+from fairlead.railway import RailwayClient
 
 
 @pytest.fixture
@@ -69,3 +72,22 @@ def test_folder_without_a_suite_is_told(shop: Path) -> None:
     loaded = config.load(shop, environ={"FAIRLEAD_ENVIRONMENTS_STAGING_SUITES": "smoke"})
     _, problems = plan(loaded, loaded.environment("staging"))
     assert [one for one in problems if "checks holds no suite" in one], problems
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_variable_that_a_running_local_platform_was_not_started_with_is_told_apart(local: bool, shop: Path) -> None:
+    given = {
+        "FAIRLEAD_ENVIRONMENTS_LOCAL_VARIABLES": "STAGE=development,RATE=off",
+        "FAIRLEAD_DEPLOY_REQUIRED_VARIABLES": "STAGE,DATABASE_URL,OTHER",
+    }
+    loaded = config.load(shop, environ=given)
+    web = TargetService("web", "shop", "1")
+    with RailwayClient("token", transport=httpx.MockTransport(_tell_variables)) as client:
+        target = Target(client, "project", "environment", (web,), "http://127.0.0.1:1", local=local)
+        problems = name_missing_variables(loaded, target, web)
+    assert [one.partition(": ")[2] for one in problems] == (["invoke platform.down", ""] if local else ["", ""])
+    assert [name in one for one, name in zip(problems, ("STAGE", "OTHER"), strict=True)] == [True, True]
+
+
+def _tell_variables(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"data": {"variables": {"DATABASE_URL": "hidden"}}})

@@ -127,6 +127,23 @@ def test_a_sealed_variable_is_there_and_is_said_not_to_have_been_looked_at(asked
     assert verdict.unread == ("SIGNING_KEY",)
 
 
+@pytest.mark.parametrize("sealed", ["PAY_KEY", "PAY_SECRET"])
+def test_a_sealed_half_of_a_pair_is_no_missing_half(sealed: str, tmp_path: Path) -> None:
+    halved = [
+        {"variable": name, "kind": "partial", "reason": "is missing; its other half needs it"}
+        for name in ("PAY_KEY", "PAY_SECRET")
+    ]
+    told = json.dumps({"format": "fairlead-settings/1", "problems": halved})
+    service = Service("web", {"DATABASE_URL": "x", "SIGNING_KEY": "s", "PAY_KEY": "k", "PAY_SECRET": "s", sealed: None})
+    asked = application(tmp_path, f"print({told!r})")
+    assert judge(service, described=description(), application=asked, deployed=True).problems == ()
+
+    alone = Service("web", {"DATABASE_URL": "x", "SIGNING_KEY": "s", sealed: None})
+    problems = judge(alone, described=description(), application=asked, deployed=True).problems
+    other = {"PAY_KEY": "PAY_SECRET", "PAY_SECRET": "PAY_KEY"}[sealed]
+    assert [(one.variable, one.kind) for one in problems] == [(other, "partial")]
+
+
 def test_by_names_alone_no_value_is_handed_over(tmp_path: Path) -> None:
     service = Service("web", {"DATABASE_URL": "canary", "SIGNING_KEY": "canary"})
     verdict = judge(service, described=description(), application=None, deployed=True)

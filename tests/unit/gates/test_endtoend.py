@@ -9,7 +9,7 @@ import pytest
 from fairlead import config
 from fairlead.config import Config
 from fairlead.exceptions import CommandError, ConfigurationError
-from fairlead.gates import endtoend
+from fairlead.gates import _program, endtoend
 from fairlead.gates.endtoend import Doubles, make_variables
 
 PYPROJECT = """\
@@ -46,6 +46,7 @@ def test_the_platform_has_its_own_place_and_the_release_its_doubles(loaded: Conf
         "SMOKE_TEST": "true",
         "FAIRLEAD_STATE_DIRECTORY": str(tmp_path),
         "FAIRLEAD_PLATFORM_PORT": "0",
+        "FAIRLEAD_VERIFY_SUITES": str(loaded.root / "backend" / "tests" / "e2e"),
         "FAIRLEAD_ENVIRONMENTS_LOCAL_VARIABLES": "ENVIRONMENT=development,STRIPE_API_BASE=http://127.0.0.1:1",
         "FAIRLEAD_ENVIRONMENTS_LOCAL_WITHOUT": "",
         "VERIFY_X": "x",
@@ -108,19 +109,37 @@ def test_it_ends_with_the_code_of_the_act_that_failed_and_takes_the_platform_dow
     assert ran == ["deploy", "verify", "platform.down"]
 
 
-def test_broken_off_it_takes_the_platform_down(loaded: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("down", "says"), [(0, "error: interrupted\n"), (12, "could not be taken down (exit code 12)")]
+)
+def test_broken_off_twice_it_takes_the_platform_down_and_says_where_it_could_not(
+    down: int,
+    says: str,
+    first: signal.Signals,
+    loaded: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     ran: list[str] = []
 
     def run(_loaded: Config, _variables: object, *arguments: str) -> int:
-        ran.append(arguments[0])
         if arguments[0] == "verify":
-            os.kill(os.getpid(), signal.SIGTERM)
-        return 0
+            signal.raise_signal(first)
+        if arguments[0] == "platform.down":
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        ran.append(arguments[0])
+        return down if arguments[0] == "platform.down" else 0
 
     monkeypatch.setattr(endtoend, "_run", run)
     monkeypatch.setattr(endtoend.config, "load", lambda: loaded)
-    assert endtoend.main([]) == 130
-    assert ran == ["deploy", "verify", "platform.down"]
+    assert _program.run(endtoend.main, []) == 130
+    assert ran == ["deploy", "platform.down"]
+    shown = capsys.readouterr().err
+    assert shown.endswith("error: interrupted\n")
+    assert says in shown
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_act_is_run_by_this_python(loaded: Config) -> None:

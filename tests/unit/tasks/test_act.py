@@ -100,6 +100,15 @@ def test_sigterm_ends_an_act_as_a_ctrl_c_does(capsys: pytest.CaptureFixture[str]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_pipe_that_breaks_within_an_act_does_not_pass_for_done() -> None:
+    @act()
+    def talking() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        talking.run({})
+
+
 def test_confirmation_is_refused_where_nobody_can_be_asked() -> None:
     with pytest.raises(Error) as refused:
         confirm("Deploy?", auto_confirm=False)

@@ -93,6 +93,21 @@ def test_a_login_without_a_token_is_refused(body: dict[str, Any]) -> None:
         api.log_in("/login", email="e", password="pass-of-the-unit-test")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(201, json={"access_token": "a-token-nobody-is-to-read"}),
+        httpx.Response(200, json=["a-token-nobody-is-to-read"]),
+        httpx.Response(200, text="access_token=a-token-nobody-is-to-read"),
+    ],
+)
+def test_a_login_that_is_not_understood_does_not_show_its_token(answer: httpx.Response) -> None:
+    with make_api(lambda _: answer) as api, pytest.raises(AnswerError) as caught:
+        api.log_in("/login", email="e", password="pass-of-the-unit-test")
+    assert "a-token" not in str(caught.value)
+    assert "bytes that are not shown" in str(caught.value)
+
+
 def test_no_answer_is_said_with_its_reason() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[Errno 111] Connection refused")

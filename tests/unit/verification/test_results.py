@@ -93,7 +93,8 @@ SUITE = Suite("notes", Path("test_notes.py"), 1)
 
 def result(outcome: Outcome, *, order: int | None = 1, name: str = "notes") -> SuiteResult:
     suite = Suite(name, Path(f"test_{name}.py"), order)
-    return SuiteResult(suite, outcome, 0, 1.0, Path("notes.log"), (PASSED,), "because")
+    check = WITHOUT if outcome is Outcome.WITHOUT else PASSED
+    return SuiteResult(suite, outcome, 0, 1.0, Path("notes.log"), (check,), "because")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,7 @@ def test_a_suite_that_does_not_end_has_failed_whatever_it_reported() -> None:
         ([result(Outcome.FAILED, order=None)], 4, Verdict.UNHEALTHY),
         ([result(Outcome.FAILED, order=1), result(Outcome.FAILED, order=2)], 4, Verdict.UNHEALTHY),
         ([result(Outcome.PASSED), result(Outcome.NOT_CHECKED)], 5, Verdict.INCONCLUSIVE),
+        ([result(Outcome.WITHOUT)], 5, Verdict.INCONCLUSIVE),
         ([], 5, Verdict.INCONCLUSIVE),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,13 +24,16 @@ from app.services.accounts import create_account
 from app.services.assistant import Assistant
 from app.services.assistant_prompt import DECLINED, LONGEST_REPLY
 from backend.tests.integration.quick import make_quick_app
-from backend.tests.vendors.anthropic_server import API_KEY, REPLY, AnthropicServer, error, message
+from backend.tests.vendors.anthropic_server import API_KEY, OUTPUT_TOKENS, REPLY, AnthropicServer, error, message
 from backend.tests.vendors.vendor_server import Answer, Cut, Drip, Garbage, Hang, answer_json
 
 pytestmark = pytest.mark.anyio
 
 ASKED = "Do you have time on Friday? canary-of-a-caller"
 COST = Decimal("0.000525")
+#: Tokens that one answer may have at most, and what they alone cost.
+MOST_OUTPUT = 400
+MOST_OUTPUT_COST = Decimal("0.002")
 
 
 @pytest.fixture
@@ -163,44 +167,32 @@ async def test_answer_is_plain_and_bounded(ask, anthropic, usage, reply, expecte
     assert usage()["reserved"] == 0
 
 
-@pytest.mark.parametrize(
-    ("replies", "asked"),
-    [
-        ([error(401, "authentication_error", API_KEY)], 1),
-        ([error(403, "permission_error", "no")], 1),
-        ([error(400, "invalid_request_error", ASKED)], 1),
-        ([error(404, "not_found_error", "model: claude-none")], 1),
-        ([error(429, "rate_limit_error", "slow down", retry_after="50")], 1),
-        ([error(500, "api_error", "Internal server error")] * 2, 2),
-        ([error(529, "overloaded_error", "Overloaded")] * 2, 2),
-        ([Garbage()] * 2, 2),
-        ([Cut(message("Hello"), after=20)] * 2, 2),
-        ([Answer(200, b"<html>", {"Content-Type": "text/html"})], 1),
-        ([Answer(200, b"{", {"Content-Type": "application/json"})], 1),
-        ([answer_json({"ok": True})], 1),
-        ([answer_json([])], 1),
-        ([answer_json(None)], 1),
-        ([message("", content="text")], 1),
-    ],
-    ids=[
-        "401",
-        "403",
-        "400",
-        "404",
-        "429",
-        "500",
-        "529",
-        "garbage",
-        "cut",
-        "html",
-        "half",
-        "another object",
-        "a list",
-        "null",
-        "content of another kind",
-    ],
-)
-async def test_failing_model_is_a_503_and_costs_nothing(ask, anthropic, usage, replies, asked, monkeypatch, caplog):
+#: What a model fails with, how often it is asked then, and how many of those times may have to be paid for.
+FAILURES = {
+    "401": ([error(401, "authentication_error", API_KEY)], 1, 0),
+    "403": ([error(403, "permission_error", "no")], 1, 0),
+    "400": ([error(400, "invalid_request_error", ASKED)], 1, 0),
+    "404": ([error(404, "not_found_error", "model: claude-none")], 1, 0),
+    "429": ([error(429, "rate_limit_error", "slow down", retry_after="50")], 1, 0),
+    "500": ([error(500, "api_error", "Internal server error")] * 2, 2, 0),
+    "529": ([error(529, "overloaded_error", "Overloaded")] * 2, 2, 0),
+    "529, then 401": ([error(529, "overloaded_error", "Overloaded"), error(401, "authentication_error", "no")], 2, 0),
+    "garbage": ([Garbage()] * 2, 2, 2),
+    "cut": ([Cut(message("Hello"), after=20)] * 2, 2, 2),
+    "cut, then 529": ([Cut(message("Hello"), after=20), error(529, "overloaded_error", "Overloaded")], 2, 1),
+    "html": ([Answer(200, b"<html>", {"Content-Type": "text/html"})], 1, 1),
+    "half": ([Answer(200, b"{", {"Content-Type": "application/json"})], 1, 1),
+    "another object": ([answer_json({"ok": True})], 1, 1),
+    "a list": ([answer_json([])], 1, 1),
+    "null": ([answer_json(None)], 1, 1),
+    "content of another kind": ([message("", content="text")], 1, 1),
+}
+
+
+@pytest.mark.parametrize(("replies", "asked", "paid"), FAILURES.values(), ids=FAILURES)
+async def test_failing_model_is_a_503_that_counts_what_it_may_cost(
+    ask, anthropic, usage, replies, asked, paid, monkeypatch, caplog
+):
     monkeypatch.setattr("app.services.assistant_model._PAUSE", 0.0)
     caplog.set_level("DEBUG")
     anthropic.script(*replies)
@@ -209,9 +201,34 @@ async def test_failing_model_is_a_503_and_costs_nothing(ask, anthropic, usage, r
     assert (answer.status_code, answer.json()["error"]) == (503, "assistant_unavailable")
     assert answer.headers["retry-after"] == "5"
     assert len(anthropic.requests) == asked
-    assert (usage()["cost"], usage()["reserved"], usage()["answers"]) == (0, 0, 0)
+    used = usage()
+    assert (used["reserved"], used["answers"], used["output_tokens"]) == (0, 0, paid * MOST_OUTPUT)
+    assert (used["cost"] > MOST_OUTPUT_COST * paid) is (paid > 0)
     for canary in (API_KEY, "canary-of-a-caller"):
         assert canary not in caplog.text + answer.text
+
+
+async def test_model_that_cannot_be_reached_costs_nothing(app, ask, usage, monkeypatch):
+    monkeypatch.setattr("app.services.assistant_model._PAUSE", 0.0)
+    client = await asyncio.wrap_future(app.state.parts.assistant.model.load())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        client.base_url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        answer = await ask()
+
+    assert (answer.status_code, answer.json()["error"]) == (503, "assistant_unavailable")
+    assert (usage()["cost"], usage()["reserved"]) == (0, 0)
+
+
+async def test_answer_after_one_that_was_cut_costs_both(ask, anthropic, usage, monkeypatch):
+    monkeypatch.setattr("app.services.assistant_model._PAUSE", 0.0)
+    anthropic.script(Cut(message("Hello"), after=20))
+
+    assert (await ask()).json()["reply"] == REPLY
+    used = usage()
+    assert (used["reserved"], used["answers"]) == (0, 1)
+    assert used["output_tokens"] == MOST_OUTPUT + OUTPUT_TOKENS
+    assert used["cost"] > MOST_OUTPUT_COST + COST
 
 
 @pytest.mark.parametrize("failure", [error(529, "overloaded_error", "Overloaded"), Garbage()], ids=["529", "garbage"])
@@ -238,7 +255,8 @@ async def test_model_that_takes_too_long_is_a_504(app, ask, anthropic, usage, re
     answer = await ask()
 
     assert (answer.status_code, answer.json()["error"]) == (504, "assistant_timeout")
-    assert usage()["reserved"] == 0
+    assert (usage()["reserved"], usage()["output_tokens"]) == (0, MOST_OUTPUT)
+    assert usage()["cost"] > MOST_OUTPUT_COST
     anthropic.release()
 
 
@@ -270,6 +288,8 @@ class TestTightLimit:
 
         assert 0 < held <= Decimal("0.05")
         await wait_until(lambda: usage()["reserved"] == 0)
+        # Whoever hung up asked all the same.
+        assert MOST_OUTPUT_COST * len(anthropic.requests) < usage()["cost"] <= Decimal("0.05")
         anthropic.release()
 
     async def test_spent_day_is_a_429_until_midnight_and_no_other_business_pays(
@@ -305,7 +325,7 @@ class TestNoMoney:
         assert usage() is None
 
 
-async def test_caller_who_goes_away_frees_what_was_held(app, authorized, anthropic, usage):
+async def test_caller_who_goes_away_frees_what_was_held_but_for_what_was_asked(app, authorized, anthropic, usage):
     anthropic.script(Hang())
     body = json.dumps({"message": ASKED}).encode()
     messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -336,7 +356,8 @@ async def test_caller_who_goes_away_frees_what_was_held(app, authorized, anthrop
     messages.put_nowait({"type": "http.disconnect"})
     await asyncio.wait_for(asking, 30)
 
-    assert (usage()["reserved"], usage()["cost"]) == (0, 0)
+    assert (usage()["reserved"], usage()["output_tokens"]) == (0, MOST_OUTPUT)
+    assert usage()["cost"] > MOST_OUTPUT_COST
 
 
 async def test_no_connection_is_held_while_the_model_is_asked(app, ask, anthropic):
@@ -360,10 +381,23 @@ async def test_no_connection_is_held_while_the_model_is_asked(app, ask, anthropi
         {"message": "x" * 2001},
         {"message": 5},
         {"message": "null \x00"},
+        {"message": "\u200b"},
+        {"message": " \u0007\ue000\n"},
         {"message": "Hi", "caller": "0151"},
         {"message": "Hi", "role": "system"},
     ],
-    ids=["nothing", "empty", "blank", "too long", "a number", "null character", "no number", "another field"],
+    ids=[
+        "nothing",
+        "empty",
+        "blank",
+        "too long",
+        "a number",
+        "null character",
+        "invisible",
+        "control",
+        "no number",
+        "another field",
+    ],
 )
 async def test_message_that_is_none_is_refused(client, authorized, anthropic, body):
     answer = await client.post("/api/assistant/reply", json=body, headers=authorized)

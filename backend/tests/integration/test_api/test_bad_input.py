@@ -4,6 +4,7 @@ The operations come from the OpenAPI document. One that takes a body needs a row
 """
 
 import base64
+import functools
 import json
 import logging
 import uuid
@@ -15,9 +16,8 @@ from sqlalchemy import delete, text
 
 from app.models.tables import User
 from app.security import AUDIENCE, ISSUER, Identity
-from backend.tests.integration.quick import make_quick_app, open_account
+from backend.tests.integration.quick import make_quick_app, open_account, read_stored
 from backend.tests.integration.surface import is_problem, list_operations
-from backend.tests.vendors.stripe_server import API_KEY, WEBHOOK_SECRET, StripeServer
 
 pytestmark = pytest.mark.anyio
 
@@ -162,19 +162,9 @@ IDS = [
 
 
 @pytest.fixture
-def stripe():
-    with StripeServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def app(database_url, make_settings, stripe):
-    settings = {
-        "stripe_api_key": API_KEY,
-        "stripe_webhook_secret": WEBHOOK_SECRET,
-        "stripe_api_base": stripe.url,
+async def app(database_url, make_settings, stripe_settings):
+    settings = stripe_settings | {
         "jwt_secret_key": _KEY,
-        "rate_limit": "off",
         "rate_limit_login": "off",
         "login_failure_limit": 1000,
     }
@@ -197,26 +187,7 @@ def operations(app):
 @pytest.fixture
 def stored(app, tenant):
     """What is kept of the tenant, in every table that names it."""
-
-    async def stored() -> dict[str, list]:
-        async with app.state.parts.database.session() as session:
-            tables = await session.scalars(
-                text(
-                    "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' "
-                    "AND column_name = 'tenant_id' ORDER BY table_name"
-                )
-            )
-            return {
-                table: (
-                    await session.scalars(
-                        text(f"SELECT to_jsonb(kept)::text FROM {table} AS kept WHERE tenant_id = :tenant_id"),
-                        {"tenant_id": tenant[0]},
-                    )
-                ).all()
-                for table in tables.all()
-            }
-
-    return stored
+    return functools.partial(read_stored, app, tenant[0])
 
 
 @pytest.fixture(autouse=True)

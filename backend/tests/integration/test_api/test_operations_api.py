@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from app.application import create_app
 from app.logs import JsonFormatter
+from app.middleware import HEADERS_STATE
 from app.models.tables import User
 from app.security import Identity, Passwords
 from backend.tests.integration.quick import use_passwords
@@ -111,12 +112,12 @@ async def test_every_answer_has_the_headers_that_browsers_are_to_obey(make_setti
     ("values", "authorization", "status"),
     [
         ({}, None, 200),
-        ({"metrics_token": "0123456789abcdef"}, None, 401),
-        ({"metrics_token": "0123456789abcdef"}, "Bearer 0123456789abcdeF", 401),
-        ({"metrics_token": "0123456789abcdef"}, "Bearer ü", 401),
-        ({"metrics_token": "0123456789abcdef"}, "Bearer 0123456789abcdef", 200),
+        ({"metrics_token": "5f1c93be07a24d8e"}, None, 401),
+        ({"metrics_token": "5f1c93be07a24d8e"}, "Bearer 5f1c93be07a24d8E", 401),
+        ({"metrics_token": "5f1c93be07a24d8e"}, "Bearer ü", 401),
+        ({"metrics_token": "5f1c93be07a24d8e"}, "Bearer 5f1c93be07a24d8e", 200),
         ({**STRICT, "database_url": NOWHERE}, None, 404),
-        ({**STRICT, "database_url": NOWHERE, "metrics_token": "0123456789abcdef"}, "Bearer 0123456789abcdef", 200),
+        ({**STRICT, "database_url": NOWHERE, "metrics_token": "5f1c93be07a24d8e"}, "Bearer 5f1c93be07a24d8e", 200),
     ],
 )
 async def test_figures_are_for_those_who_have_the_token(make_settings, values, authorization, status):
@@ -233,3 +234,15 @@ async def test_no_endpoint_logs_what_it_was_given(client, app, authorized, accou
     known = [entry for entry in entries if entry.get("tenant_id") == str(account.tenant_id)]
     assert known
     assert all(entry["user_id"] for entry in known)
+
+
+@pytest.mark.parametrize(("settings", "strict"), [(STRICT, True), ({}, False)], ids=["production", "development"])
+async def test_the_server_learns_the_headers_of_its_own_answers(make_settings, monkeypatch, settings, strict):
+    app = create_app(make_settings(**{**settings, "database_url": NOWHERE}))
+
+    async def be_ready(**_):
+        pass
+
+    monkeypatch.setattr(app.state.parts.database, "wait_until_ready", be_ready)
+    async with app.router.lifespan_context(app) as state:
+        assert (b"strict-transport-security" in dict(state[HEADERS_STATE])) is strict

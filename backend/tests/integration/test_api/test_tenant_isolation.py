@@ -3,15 +3,18 @@
 The operations come from the OpenAPI document: one with an id that has no row in `OWNED` fails here.
 """
 
+import functools
 import json
 import uuid
+from datetime import date
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func
 
-from backend.tests.integration.quick import make_quick_app, open_account
+from app.models.tables import AssistantUsage, CalendarConnection
+from backend.tests.integration.quick import make_quick_app, open_account, read_stored
 from backend.tests.integration.surface import list_operations
-from backend.tests.vendors.stripe_server import API_KEY, WEBHOOK_SECRET, StripeServer, event, session_of, sign
+from backend.tests.vendors.stripe_server import event, session_of, sign
 
 pytestmark = pytest.mark.anyio
 
@@ -20,20 +23,10 @@ OWNED = {"booking_id": "booking", "payment_id": "payment"}
 
 
 @pytest.fixture
-def stripe():
-    with StripeServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def app(database_url, make_settings, stripe):
-    settings = {
-        "stripe_api_key": API_KEY,
-        "stripe_webhook_secret": WEBHOOK_SECRET,
-        "stripe_api_base": stripe.url,
+async def app(database_url, make_settings, stripe_settings):
+    settings = stripe_settings | {
         "google_client_id": "canary.apps.googleusercontent.com",
         "google_client_secret": "canary-client-secret",
-        "rate_limit": "off",
     }
     app = make_quick_app(make_settings(database_url=database_url, **settings))
     yield app
@@ -55,6 +48,19 @@ async def victim(app, client):
     }
     booking = (await client.post("/api/bookings", headers=headers, json=request)).json()
     payment = (await client.post(f"/api/bookings/{booking['id']}/payment-link", headers=headers)).json()
+    async with app.state.parts.database.session() as session:
+        session.add(
+            CalendarConnection(
+                tenant_id=tenant_id,
+                account="Canary@calendar.test",
+                scopes="openid",
+                refresh_token=b"Canary refresh token",
+                access_token=b"Canary access token",
+                access_token_expires_at=func.now(),
+            )
+        )
+        session.add(AssistantUsage(tenant_id=tenant_id, day=date(2030, 1, 31), answers=7))
+        await session.commit()
     return {"tenant_id": tenant_id, "headers": headers, "booking": booking, "payment": payment}
 
 
@@ -67,23 +73,7 @@ async def stranger(app):
 def stored(app, victim):
     """Everything that is kept of the victim."""
 
-    async def stored() -> list[str]:
-        async with app.state.parts.database.session() as session:
-            tables = await session.scalars(
-                text(
-                    "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' "
-                    "AND column_name = 'tenant_id' ORDER BY table_name"
-                )
-            )
-            kept = []
-            for table in tables.all():
-                query = text(
-                    f"SELECT to_jsonb(kept)::text FROM {table} AS kept WHERE tenant_id = :tenant_id ORDER BY 1"
-                )
-                kept += (await session.scalars(query, {"tenant_id": victim["tenant_id"]})).all()
-            return kept
-
-    return stored
+    return functools.partial(read_stored, app, victim["tenant_id"])
 
 
 def reveals(response, victim) -> list[str]:
@@ -166,10 +156,20 @@ async def test_a_payment_is_paid_in_the_name_of_its_own_business_alone(client, v
     assert await stored() == before
 
 
+async def test_disconnecting_a_calendar_ends_ones_own_alone(client, stranger, stored):
+    before = await stored()
+
+    assert (await client.delete("/api/calendar", headers=stranger[1])).status_code == 204
+    assert await stored() == before
+
+
 async def test_the_victim_has_all_of_it(client, victim, stored):
     """What the tests above do not find is there."""
-    kept = json.dumps(await stored())
+    tables = await stored()
+    kept = json.dumps(tables)
 
+    # An attempt to connect a calendar is gone within minutes, and a reminder within the payment.
+    assert {table for table, rows in tables.items() if not rows} <= {"oauth_states", "payment_reminders"}
     for mark in ("Canary customer", "Canary notes", victim["booking"]["reference"], "+4930123456"):
         assert mark in kept
     booking = await client.get(f"/api/bookings/{victim['booking']['id']}", headers=victim["headers"])

@@ -43,6 +43,15 @@ def test_the_same_email_twice_is_refused(create):
     assert "exists already" in err
 
 
+def test_a_database_without_tables_is_told_from_one_that_is_gone(create, fresh_database_url):
+    code, out, err = create(url=fresh_database_url)
+
+    assert (code, out) == (1, "")
+    assert "do not fit this release" in err
+    assert "python -m fairlead migrate" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_standard_input_is_read_without_the_variable(create):
     assert create(password=None, stdin=f"{PASSWORD}\r\n")[0] == 0
 

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sqlalchemy.engine import make_url
 
 from app.security import Identity, Tokens
+from backend.tests.vendors.anthropic_server import API_KEY, AnthropicServer
 from backend.tests.vendors.vendor_server import Answer, VendorServer
 
 PATIENCE = 60
@@ -44,6 +45,12 @@ def token(identity):
 @pytest.fixture
 def watching():
     with VendorServer(lambda _: Answer(200)) as server:
+        yield server
+
+
+@pytest.fixture
+def anthropic():
+    with AnthropicServer() as server:
         yield server
 
 
@@ -90,31 +97,45 @@ def test_an_error_reaches_sentry_without_secrets(serve, migrated_database_url, i
         assert secret not in server.log.read_text()
 
 
-def test_a_request_reaches_the_collector_as_spans_without_what_was_asked(serve, migrated_database_url, token, watching):
+def test_a_request_reaches_the_collector_as_spans_without_what_was_asked(
+    serve, migrated_database_url, token, watching, anthropic
+):
     server = serve(
-        DATABASE_URL=migrated_database_url, JWT_SECRET_KEY=KEY, OTEL_EXPORTER_OTLP_ENDPOINT=watching.url + "/"
+        DATABASE_URL=migrated_database_url,
+        JWT_SECRET_KEY=KEY,
+        OTEL_EXPORTER_OTLP_ENDPOINT=watching.url + "/",
+        OTEL_SERVICE_NAME="maya-of-the-test",
+        ANTHROPIC_API_KEY=API_KEY,
+        ANTHROPIC_BASE_URL=anthropic.url,
+        ASSISTANT_TIMEOUT="60",
     )
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)
     assert ask(server, token, traceparent=f"00-{trace}-{parent}-01").status_code == 200
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
-        client.put("/api/business/me", json={"greeting": CANARY}, headers={"Authorization": f"Bearer {token}"})
+        authorized = {"Authorization": f"Bearer {token}"}
+        client.put("/api/business/me", json={"greeting": CANARY}, headers=authorized)
+        assert client.post("/api/assistant/reply", json={"message": CANARY}, headers=authorized).status_code == 200
         client.get(f"/{CANARY}")
     server.stop()
 
     assert {request.path for request in watching.requests} == {"/v1/traces"}
-    spans = {}
+    spans = []
     for request in watching.requests:
         for resource in ExportTraceServiceRequest.FromString(unpacked(request)).resource_spans:
-            assert ("service.name", "maya-backend") in {
-                (fact.key, fact.value.string_value) for fact in resource.resource.attributes
-            }
-            spans |= {span.name: span for scope in resource.scope_spans for span in scope.spans}
-    asked = spans["GET /api/business/me"]
+            facts = {fact.key: fact.value.string_value for fact in resource.resource.attributes}
+            assert (facts["service.name"], facts["deployment.environment.name"]) == ("maya-of-the-test", "development")
+            spans += [span for scope in resource.scope_spans for span in scope.spans]
+    named = {span.name: span for span in spans}
+
+    def below(name):
+        return [span.name.partition(" ")[0] for span in spans if span.parent_span_id == named[name].span_id]
+
+    asked = named["GET /api/business/me"]
     assert (asked.trace_id.hex(), asked.parent_span_id.hex()) == (trace, parent)
-    changed = spans["PUT /api/business/me"]
-    below = [span for span in spans.values() if span.parent_span_id == changed.span_id]
-    assert any(span.name.startswith("UPDATE") for span in below)
-    assert "GET none" in spans
+    assert "SELECT" in below("GET /api/business/me")
+    assert "UPDATE" in below("PUT /api/business/me")
+    assert "POST" in below("POST /api/assistant/reply")
+    assert "GET none" in named
     assert all(CANARY.encode() not in unpacked(request) for request in watching.requests)
     logged = [entry for entry in server.entries if entry.get("trace_id") == trace]
     assert [(entry["path"], entry["status"]) for entry in logged] == [("/api/business/me", 200)]

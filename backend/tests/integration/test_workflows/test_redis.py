@@ -60,6 +60,19 @@ async def test_processes_count_together_in_redis(redis_url):
     assert (afresh, failing) == (0, False)
 
 
+async def test_more_requests_than_connections_are_counted_together(redis_url):
+    counts = make_counts(SecretStr(redis_url))
+    # Opening the connections may take a busy machine longer than a request would wait.
+    counts._patience = 30
+
+    numbers = await asyncio.gather(*(counts.add("a", expiry=60) for _ in range(200)))
+    failing = counts.is_failing
+    await counts.close()
+
+    assert sorted(numbers) == list(range(1, 201))
+    assert not failing
+
+
 @pytest.fixture
 async def mute():
     """The address of a Redis that accepts and never answers."""

@@ -70,8 +70,8 @@ def read(database_url, *keys):
 
 @pytest.fixture
 def rotate_keys(migrated_database_url, monkeypatch, capsys, restored_logging):
-    def run(*arguments, current=NEW, previous=(OLD,)):
-        monkeypatch.setenv("DATABASE_URL", migrated_database_url)
+    def run(*arguments, current=NEW, previous=(OLD,), url=migrated_database_url):
+        monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("ENCRYPTION_KEY", text(current))
         monkeypatch.setenv("ENCRYPTION_PREVIOUS_KEYS", text(*previous))
         code = main(arguments)
@@ -91,6 +91,15 @@ def test_everything_is_under_the_current_key_afterwards(migrated_database_url, r
     assert first == (0, "9 values were encrypted again; 6 were under the current key already.\n", "")
     assert again == (0, "0 values were encrypted again; 15 were under the current key already.\n", "")
     assert read(migrated_database_url, NEW) == sorted([*VALUES.values()] * 5)
+
+
+def test_a_database_without_tables_is_told_in_one_line(fresh_database_url, rotate_keys):
+    code, out, err = rotate_keys(url=fresh_database_url)
+
+    assert (code, out) == (1, "")
+    assert "do not fit this release" in err
+    assert "python -m fairlead migrate" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_nothing_kept_is_nothing_to_do(rotate_keys):

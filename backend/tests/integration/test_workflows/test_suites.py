@@ -6,11 +6,15 @@ Between suites and application stands a proxy that breaks what it is told to: th
 import contextlib
 import dataclasses
 import io
+import itertools
+import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,7 +24,7 @@ import psycopg
 import pytest
 
 from app.settings import ROOT
-from backend.tests.vendors.vendor_server import Answer, Reply, VendorRequest, VendorServer, answer_json
+from backend.tests.vendors.vendor_server import Answer, Cut, Reply, VendorRequest, VendorServer, answer_json
 from fairlead._polling import wait_until
 from fairlead.verification import Order, Outcome, discover, run_suites
 from fairlead.verification.running import make_command, make_variables
@@ -29,6 +33,7 @@ REPOSITORY = ROOT.parent
 PASSWORD = "password-of-the-suites"
 ME = "/api/business/me"
 SUITES = discover(REPOSITORY / "backend" / "tests" / "e2e")
+SLOTS = itertools.count()
 
 Spoil = Callable[[VendorRequest, "Backend"], Reply | None]
 
@@ -111,21 +116,27 @@ def order(proxy: tuple[VendorServer, Backend], email: str, tmp_path: Path) -> Or
 
 @pytest.fixture
 def check_with(proxy: tuple[VendorServer, Backend], order: Order) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Give what runs the quick part of a suite while a fault is in the way; in this process, which is quicker."""
-    _, backend = proxy
-    smoke = dataclasses.replace(order, smoke=True)
-    smoke.folder.mkdir()
+    """Give what runs checks of a suite while a fault is in the way; in this process, which is quicker.
 
-    def run(name: str, spoil: Spoil) -> tuple[int, str]:
+    Those are the quick part, or `only` those of a name; the service may be said to be `without` something.
+    """
+    _, backend = proxy
+    order.folder.mkdir()
+
+    def run(
+        name: str, spoil: Spoil | None = None, *, only: str = "", without: tuple[str, ...] = order.without
+    ) -> tuple[int, str]:
+        chosen = dataclasses.replace(order, smoke=not only, without=without)
         suite = next(one for one in SUITES if one.name == name)
         backend.spoil, output = spoil, io.StringIO()
         with (
-            mock.patch.dict(os.environ, make_variables(smoke), clear=True),
+            mock.patch.dict(os.environ, make_variables(chosen), clear=True),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(output),
         ):
             # Without the interpreter and its `-m pytest`.
-            code = pytest.main([os.fspath(part) for part in make_command(suite, smoke)[3:]])
+            command = [*make_command(suite, chosen)[3:], *(["-k", only] if only else [])]
+            code = pytest.main([os.fspath(part) for part in command])
         return int(code), output.getvalue()
 
     yield run
@@ -139,12 +150,17 @@ def test_they_pass_say_what_was_not_checked_and_leave_no_trace(order: Order, dat
     assert {(one.outcome, one.exit_code) for one in results.values()} == {(Outcome.PASSED, 0)}, told
     assert {name for name, one in results.items() if one.count(Outcome.WITHOUT)} == {"calendar", "booking"}
     assert _read_settings(database_url, email) == before
+    assert _count_left(database_url, email) == 0
+
+
+def _count_left(database_url: str, email: str) -> int:
+    """Count the bookings that still stand, and cancel them: they are no affair of the next test."""
     with psycopg.connect(database_url) as connection:
-        left = connection.execute(
-            "SELECT count(*) FROM bookings JOIN users USING (tenant_id) WHERE email = %s AND status <> 'cancelled'",
+        return connection.execute(
+            "UPDATE bookings SET status = 'cancelled', cancelled_at = now() FROM users"
+            " WHERE users.tenant_id = bookings.tenant_id AND email = %s AND status <> 'cancelled'",
             [email],
-        ).fetchone()
-    assert left == (0,)
+        ).rowcount
 
 
 def _read_settings(database_url: str, email: str) -> Any:
@@ -234,3 +250,80 @@ def test_a_fault_makes_them_fail_in_its_phase(
 ) -> None:
     found = {name: check_with(name, spoil) for name in codes}
     assert {name: code for name, (code, _) in found.items()} == codes, [output for _, output in found.values()]
+
+
+@pytest.mark.parametrize(("name", "lacks"), [("calendar", "Google"), ("booking", "Stripe")])
+def test_quick_part_does_not_pass_a_service_that_lacks_what_nobody_declared(
+    name: str, lacks: str, check_with: Callable[..., tuple[int, str]]
+) -> None:
+    code, output = check_with(name, without=())
+    assert (code, f"the service says that {lacks} is not configured" in output) == (5, True), output
+
+
+def accept_anything(request: VendorRequest, backend: Backend) -> Reply | None:
+    """Take what must be refused, and keep something of it."""
+    answer = backend.forward(request)
+    if "authorization" not in request.headers or answer.status not in {409, 422}:
+        return answer
+    if is_update(request):
+        kept: dict[str, Any] = {"name": "wrong", "greeting": "wrong"}
+        if b"phone_number" in request.body:
+            kept = {"phone_number": "+12025550199"}
+    elif (request.method, request.path) == ("POST", "/api/bookings"):
+        starts_at = datetime(2090, 1, 1, tzinfo=UTC) + timedelta(minutes=next(SLOTS) * 5)
+        kept = {"customer_name": "wrong", "starts_at": starts_at.isoformat(), "duration_minutes": 5}
+    else:
+        return answer
+    return backend.forward(dataclasses.replace(request, body=json.dumps(kept).encode()))
+
+
+def is_booking(request: VendorRequest) -> bool:
+    return (request.method, request.path) == ("POST", "/api/bookings") and "authorization" in request.headers
+
+
+def lose_bookings(request: VendorRequest, backend: Backend) -> Reply | None:
+    """Book, and lose the answer."""
+    return Cut(backend.forward(request)) if is_booking(request) else None
+
+
+def interrupt_bookings(request: VendorRequest, backend: Backend) -> Reply | None:
+    """Break the suite off while it books."""
+    if not is_booking(request):
+        return None
+    os.kill(os.getpid(), signal.SIGTERM)  # the suite runs in this process, and takes it for an interrupt
+    return Cut(backend.forward(request))
+
+
+def fail_to_cancel(request: VendorRequest, _: Backend) -> Reply | None:
+    return HTML if request.path.endswith("/cancel") else None
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "spoil", "code"),
+    [
+        pytest.param("settings", "refused", accept_anything, 3, id="it accepts settings that are none"),
+        pytest.param("phone", "refused", accept_anything, 3, id="it accepts numbers that are none"),
+        pytest.param("booking", "refused or twice", accept_anything, 3, id="it accepts bookings that are none"),
+        pytest.param("booking", "twice", lose_bookings, 3, id="it books and loses the answer"),
+        pytest.param("booking", "twice", interrupt_bookings, 5, id="it is broken off while it books"),
+    ],
+)
+def test_what_a_faulty_service_kept_is_undone(
+    name: str,
+    only: str,
+    spoil: Spoil,
+    code: int,
+    check_with: Callable[..., tuple[int, str]],
+    database_url: str,
+    email: str,
+) -> None:
+    before = _read_settings(database_url, email)
+    found, output = check_with(name, spoil, only=only)
+    assert (found, _read_settings(database_url, email), _count_left(database_url, email)) == (code, before, 0), output
+
+
+def test_booking_that_is_left_behind_fails_a_check_that_was_left_out(
+    check_with: Callable[..., tuple[int, str]], database_url: str, email: str
+) -> None:
+    code, output = check_with("booking", fail_to_cancel, only="payment_link_is_made_once")
+    assert (code, _count_left(database_url, email)) == (4, 1), output

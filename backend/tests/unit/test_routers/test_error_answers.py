@@ -1,3 +1,4 @@
+import json
 import uuid
 
 import httpx
@@ -7,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.application import create_app
 from app.db import DatabaseUnavailableError
+from app.errors import ApiError, problem
 from app.security import Identity
 
 pytestmark = pytest.mark.anyio
@@ -188,6 +190,32 @@ async def test_only_configured_origins_may_call(client, origin, allowed):
 
     assert preflight.headers.get("access-control-allow-origin") == allowed
     assert preflight.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Origin": "https://evil.test", "Access-Control-Request-Method": "PUT"},
+        {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH"},
+        {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "X-Other"},
+    ],
+    ids=["origin", "method", "headers"],
+)
+async def test_a_page_that_may_not_ask_is_told_so_as_a_problem(client, asked):
+    response = await client.options("/api/business/me", headers=asked)
+
+    assert_problem(response, 400, "cross_origin_refused")
+    assert response.headers["access-control-allow-methods"] == "GET, POST, PUT, DELETE"
+    assert "Origin" in response.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("status", "title"), [(404, "Not Found"), (413, "Content Too Large"), (414, "URI Too Long"), (431, None)]
+)
+def test_titles_are_those_of_rfc_9110(status, title):
+    answer = problem(ApiError(status, "code", "What.", action="How."), instance="/")
+
+    assert json.loads(answer.body)["title"] == (title or "Request Header Fields Too Large")
 
 
 async def test_a_server_without_its_database_says_so_and_stops(make_settings):

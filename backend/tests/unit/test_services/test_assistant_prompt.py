@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.services.assistant_prompt import LONGEST_REPLY, Facts, clean, cut, write_rules
+from app.models.assistant import clean
+from app.services.assistant_prompt import LONGEST_REPLY, Facts, cut, write_rules
 
 FACTS = Facts(name="Studio Nord", timezone="Europe/Berlin", greeting="Moin!", bookings_possible=True)
 NOW = datetime(2026, 7, 1, 22, 30, tzinfo=UTC)

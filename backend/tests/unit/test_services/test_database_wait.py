@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from app.db import Database, DatabaseUnavailableError, describe, explain
+from app.connections import describe
+from app.db import Database, DatabaseUnavailableError, explain
 
 pytestmark = pytest.mark.anyio
 

@@ -14,6 +14,7 @@ from app.services.health import (
     HealthMonitor,
     check_database,
     check_integrations,
+    check_reminders,
     check_schema,
     find_expected,
     worst,
@@ -193,3 +194,40 @@ async def test_the_last_call_of_a_vendor_is_told_for_a_while(make_settings, cloc
     calls.record("anthropic", "failed")
     clock.now += 301
     assert told() == ("pass", None)
+
+
+NONE_LATE = {"overdue": 0, "doubtful": 0, "failed": 3, "unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "within", "expected"),
+    [
+        (NONE_LATE, 3.0, ("pass", None)),
+        (NONE_LATE | {"overdue": 2, "doubtful": 1}, 3.0, ("warn", "reminders are late by more than ten minutes")),
+        (NONE_LATE | {"doubtful": 1}, 3.0, ("warn", "reminders are late by more than ten minutes")),
+        ({}, 3.0, ("warn", "not known: the database does not say what is late")),
+        (NONE_LATE, 0.0, ("warn", "not known: the database does not say what is late")),
+    ],
+)
+async def test_twilio_is_judged_by_the_reminders_that_are_late(counts, within, expected):
+    async def count():
+        return counts
+
+    check = await check_reminders(count, within=within)
+
+    assert (check.status, check.output) == expected
+
+
+async def test_a_count_that_hangs_costs_no_more_than_the_time_that_is_left(clock):
+    released = asyncio.Event()
+
+    async def count():
+        await released.wait()
+        return NONE_LATE
+
+    monitor = HealthMonitor(expected=EXPECTED, version="1", within=0.05, cache=4.0, count_reminders=count, clock=clock)
+    report = await monitor.report(Database())
+    released.set()
+
+    assert report.healthy
+    assert b"not known" in report.body

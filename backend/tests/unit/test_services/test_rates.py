@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from app.services.counting import Counts, ProcessStorage
@@ -116,3 +118,27 @@ async def test_redis_is_left_alone_for_a_moment_and_used_again_once_it_answers(c
         "WARNING",
         "INFO",
     ]
+
+
+async def test_an_answer_that_was_asked_for_before_a_failure_does_not_end_the_pause(clock, caplog):
+    caplog.set_level("INFO")
+    shared = Flaky()
+    counts = Counts(shared=shared, clock=clock)
+    answered = asyncio.Event()
+
+    async def answer_late(*_):
+        await answered.wait()
+        return 1
+
+    shared.incr, incr = answer_late, shared.incr
+    early = asyncio.create_task(counts.add("early", expiry=60))
+    await asyncio.sleep(0)
+    shared.incr, shared.failing = incr, True
+    await counts.add("late", expiry=60)
+    answered.set()
+
+    assert await early == 1
+    assert counts.is_failing
+    await counts.add("late", expiry=60)
+    assert shared.asked == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

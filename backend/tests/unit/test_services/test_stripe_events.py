@@ -46,7 +46,7 @@ def test_hearing_it_again_changes_nothing(status, outcome):
     ("kind", "subject", "outcome"),
     [
         ("checkout.session.completed", OURS | {"payment_status": "paid", "amount_total": 5}, "paid"),
-        ("checkout.session.completed", OURS | {"payment_status": "unpaid", "amount_total": 5}, None),
+        ("checkout.session.completed", OURS | {"payment_status": "unpaid", "amount_total": 5}, "begun"),
         ("checkout.session.async_payment_succeeded", OURS | {"payment_status": "paid", "amount_total": 5}, "paid"),
         ("checkout.session.async_payment_failed", OURS | {"payment_status": "unpaid", "amount_total": 5}, "failed"),
         ("charge.refunded", OURS | {"refunded": True, "amount": 5}, "refunded"),

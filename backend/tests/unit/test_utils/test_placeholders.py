@@ -11,7 +11,7 @@ def test_words_of_example_files_are_recognised(value):
     assert reads_like_a_placeholder(value)
 
 
-@pytest.mark.parametrize("value", [b"aaaaaaaaaaaa", b"abcabcabcabc", b"0101010101010101", bytes(32)])
+@pytest.mark.parametrize("value", [b"", b"a", b"aaaaaaaaaaaa", b"abcabcabcabc", b"0101010101010101", bytes(32)])
 def test_repetition_is_recognised(value):
     assert lacks_variety(value)
 
@@ -20,6 +20,7 @@ def test_random_secrets_pass():
     for _ in range(200):
         text, key = secrets.token_urlsafe(48), secrets.token_bytes(32)
         assert not lacks_variety(text.encode())
+        assert not lacks_variety(secrets.token_hex(8).encode())
         assert not lacks_variety(key)
         assert not reads_like_a_placeholder(base64.b64encode(key).decode())
 

@@ -5,6 +5,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from app.middleware import HEADERS_STATE, make_headers
 from app.server import Protocol
 
 pytestmark = pytest.mark.anyio
@@ -48,11 +49,11 @@ class Hasty(Protocol):
     last_request_within = 0.05
 
 
-def connect(app, kind=Protocol):
+def connect(app, kind=Protocol, app_state=None):
     config = Config(app, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
-    protocol = kind(config, state, {})
+    protocol = kind(config, state, app_state or {})
     transport = Transport()
     protocol.connection_made(transport)
     return protocol, transport, state
@@ -247,3 +248,15 @@ async def test_the_request_in_hand_hears_that_its_client_has_gone():
 
     assert transport.written == b""
     assert sent == [{"type": "http.disconnect"}]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_refusal_has_the_headers_of_the_application(strict):
+    protocol, transport, _ = connect(answer, app_state={HEADERS_STATE: make_headers(strict_transport=strict)})
+
+    protocol.data_received(b"not HTTP at all\r\n\r\n")
+
+    assert transport.written.startswith(b"HTTP/1.1 400 ")
+    assert (b"\r\nstrict-transport-security: max-age=31536000" in transport.written) is strict
+    assert b"\r\nx-content-type-options: nosniff\r\n" in transport.written
+    protocol.connection_lost(None)

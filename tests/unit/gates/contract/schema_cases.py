@@ -1,10 +1,16 @@
 """Pairs of schemas, and which rules their difference breaks in each direction and each way round."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 OPEN = {"type": "object"}
 STRING, INTEGER, NUMBER, NULL = ({"type": name} for name in ("string", "integer", "number", "null"))
+NAMED: dict[str, Callable[[Any], Any]] = {
+    "not": lambda properties: {"properties": properties},
+    "patternProperties": lambda properties: properties,
+    "dependentSchemas": lambda properties: properties,
+}
 TREE = {
     "type": "object",
     "properties": {"name": STRING, "children": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}},
@@ -113,6 +119,9 @@ CASES = (
         response="values",
     ),
     Case("one boolean", {"type": "boolean"}, {"const": True}, request="values"),
+    Case("a value by both keywords", {"enum": ["a", "b"]}, {"enum": ["a", "b"], "const": "a"}, request="values"),
+    Case("a number written in another way", {"enum": [1]}, {"enum": [1.0]}),
+    Case("a number without end", {"enum": [10**400]}, {"enum": [10**400, 1]}, response="values"),
     Case("a value of another type", {"enum": ["a"]}, {"enum": ["a", 1]}, response="type"),
     # Numbers
     Case("a higher minimum", {**INTEGER, "minimum": 1}, {**INTEGER, "minimum": 2}, request="minimum"),
@@ -254,6 +263,30 @@ CASES = (
         back_response="",
     ),
     Case(
+        "a property that is not sent any longer",
+        opened(a=STRING),
+        opened(a={"type": "string", "readOnly": True}),
+        request="input-removed",
+        back_response="",
+    ),
+    Case(
+        "a required property that is sent from now on",
+        opened("a", a={"type": "string", "readOnly": True}),
+        opened("a", a={"const": 1}),
+        request="required",
+        response="type",
+        back_request="input-removed",
+        back_response="type",
+    ),
+    Case(
+        "a required property that does not come back any longer",
+        opened("a", a=STRING),
+        opened("a", a={"allOf": [{"$ref": "#/components/schemas/Sent"}]}),
+        response="required",
+        back_request="",
+        components=({}, {"Sent": {"type": "string", "writeOnly": True}}),
+    ),
+    Case(
         "deep inside",
         opened(a=array(items=opened(b=STRING))),
         opened(a=array(items=opened(b=INTEGER))),
@@ -269,6 +302,16 @@ CASES = (
         back_request="default",
         back_response="",
     ),
+    Case(
+        "another default, behind allOf",
+        opened(a={"allOf": [{"$ref": "#/components/schemas/Size"}]}),
+        opened(a={"allOf": [{"$ref": "#/components/schemas/Size"}]}),
+        request="default",
+        back_request="default",
+        back_response="",
+        components=({"Size": {**INTEGER, "default": 1}}, {"Size": {**INTEGER, "default": 2}}),
+    ),
+    Case("another default that nobody meets", opened("a", a={**INTEGER, "default": 1}), opened("a", a=INTEGER)),
     Case("a new default", opened(a=INTEGER), opened(a={**INTEGER, "default": 2}), back_request="default-removed"),
     # Alternatives
     Case(
@@ -319,6 +362,36 @@ CASES = (
     ),
     # What is not understood counts as breaking where it restricts.
     Case("a keyword that cannot be compared", STRING, {"type": "string", "not": {"const": "a"}}, request="unjudged"),
+    *(
+        Case(
+            f"a property of that name below {keyword}",
+            {"type": "object", keyword: holding({"title": {"required": ["a"]}})},
+            {"type": "object", keyword: holding({"title": {"required": ["b"]}})},
+            request="unjudged",
+            response="unjudged",
+        )
+        for keyword, holding in NAMED.items()
+    ),
+    Case(
+        "a value that is no schema",
+        {"not": {"const": {"title": "a"}}},
+        {"not": {"const": {"title": "b"}}},
+        request="unjudged",
+        response="unjudged",
+    ),
+    Case(
+        "a keyword beside a reference",
+        {"not": {"$ref": "#/components/schemas/No", "maxLength": 1}},
+        {"not": {"$ref": "#/components/schemas/No", "maxLength": 2}},
+        request="unjudged",
+        response="unjudged",
+        components=({"No": STRING}, {"No": STRING}),
+    ),
+    Case(
+        "what says nothing below a keyword that cannot be compared",
+        {"not": {"properties": {"properties": {"title": "a"}}}},
+        {"not": {"properties": {"properties": {"title": "b"}}}},
+    ),
     Case(
         "the same keyword through a reference",
         {"type": "string", "not": {"$ref": "#/components/schemas/No"}},

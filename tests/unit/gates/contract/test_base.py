@@ -89,6 +89,65 @@ def test_on_the_branch_itself_the_last_release_counts(repository: Repository) ->
     assert repository.version() == "1.0.0"
 
 
+def test_a_pre_release_counts_only_where_nothing_was_released(repository: Repository) -> None:
+    repository.commit("1.4.0-rc.1")
+    repository.git("tag", "v1.4.0-rc.1")
+    repository.commit("1.4.0")
+    assert repository.version() == "1.4.0-rc.1"
+    repository.git("tag", "v1.4.0")
+    repository.commit("1.5.0-rc.1")
+    repository.git("tag", "v1.5.0-rc.1")
+    repository.commit("1.5.0")
+    assert repository.version() == "1.4.0"
+
+
+def test_a_branch_that_was_asked_for_and_is_not_here_is_an_error(repository: Repository) -> None:
+    repository.commit("1.0.0")
+    repository.branch("topic")
+    repository.commit("1.1.0")
+    with pytest.raises(InconclusiveError, match="no commit here is common with main"):
+        repository.base(GITHUB_BASE_REF="main")
+    repository.git("branch", "--quiet", "--delete", "--force", "trunk")
+    with pytest.raises(InconclusiveError, match="no commit here is common with main"):
+        repository.base(GITHUB_BASE_REF="main")
+
+
+def test_a_branch_whose_goal_is_not_known_is_an_error(repository: Repository, tmp_path: Path) -> None:
+    repository.git("checkout", "--quiet", "--orphan", "line")
+    repository.commit("1.0.0")
+    repository.commit("1.1.0")
+    assert repository.base().name.startswith("the commit before")  # the only branch: what else should it go into?
+    repository.branch("topic")
+    repository.commit("1.2.0")
+    with pytest.raises(InconclusiveError, match="no commit here is common with trunk or develop"):
+        repository.base()
+    repository.git("checkout", "--quiet", "line")
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    repository.git("clone", "--quiet", str(tmp_path), str(whole))
+    for command in (["checkout", "--quiet", "topic"], ["branch", "--quiet", "--delete", "line"]):
+        subprocess.run(["git", "-C", str(whole), *command], check=True)
+    assert find_base(config.load(whole, environ={}), whole / FILE).name.startswith("where this branch left origin/HEAD")
+    repository.git("clone", "--quiet", "--single-branch", "--branch", "topic", str(tmp_path), str(part))
+    with pytest.raises(InconclusiveError, match="no commit here is common with"):
+        find_base(config.load(part, environ={}), part / FILE)
+
+
+def test_a_document_that_moved_is_compared_with_where_it_was(repository: Repository) -> None:
+    repository.commit("1.0.0")
+    (repository.root / "services").mkdir()
+    repository.git("mv", "backend", "services/api")
+    file = repository.root / "services" / "api" / "openapi.json"
+    (repository.root / "pyproject.toml").write_text(
+        CONFIGURATION.replace('"x"\n', '"x"\nbackend = "services/api"\n', 1)
+    )
+    repository.git("commit", "--quiet", "--all", "--message", "moved")
+    for expected in ("1.0.0", "1.0.0", "1.0.0"):
+        document = find_base(config.load(repository.root, environ={}), file).document
+        assert document is not None
+        assert document.version == expected
+        repository.git("commit", "--quiet", "--allow-empty", "--message", "further")
+
+
 def test_without_a_release_the_commit_before_counts(repository: Repository) -> None:
     repository.commit("1.0.0")
     repository.commit("1.1.0")

@@ -119,13 +119,19 @@ CASES: tuple[tuple[str, Callable[[Content], Any], str, str], ...] = (
     ),
     ("another default", put(f"{LIMIT} schema", "default", 5), "", "default-removed"),
     ("a parameter written in another style", put(LIMIT, "style", "spaceDelimited"), *["parameter-style"] * 2),
+    ("a parameter that may hold more signs", put(LIMIT, "allowReserved", True), *["parameter-style"] * 2),
     ("a style that is the default", put(LIMIT, "style", "form"), "", ""),
     (
         "a parameter with content",
         both(drop(LIMIT, "schema"), put(LIMIT, "content", {"application/json": {"schema": NUMBER}})),
-        "",
-        "content-removed",
+        "parameter-style",
+        "parameter-style",
     ),
+    ("a default that nobody meets", both(put(LIMIT, "required", True), put(f"{LIMIT} schema", "default", 5)),
+     "parameter-required", ""),
+    ("another server", put("", "servers", [{"url": "/v2"}]), "not-compared", "not-compared"),
+    ("another server of one path", put(THING, "servers", [{"url": "/v2"}]), "not-compared", "not-compared"),
+    ("the server that is meant without one", put(GET, "servers", [{"url": "/", "description": "D"}]), "", ""),
     # Bodies
     ("a body that became required", put(BODY, "required", True), "body-required", ""),
     ("a body removed", drop(PUT, "requestBody"), "body-removed", ""),
@@ -135,6 +141,13 @@ CASES: tuple[tuple[str, Callable[[Content], Any], str, str], ...] = (
     ("a media range for a media type", rename(f"{BODY} content", "text/plain", "text/*"), "", "media-type-removed"),
     ("any media type", put(BODY, "content", {"*/*": {"schema": TEXT}}), "", "media-type-removed"),
     ("a parameter of a media type", rename(f"{BODY} content", "text/plain", "text/plain; charset=utf-8"), "", ""),
+    ("another version of a media type", rename(f"{BODY} content", "text/plain", "text/plain; version=2"),
+     *["media-type-removed"] * 2),
+    ("a media type of its own in a range", both(put(f"{BODY} content", "*/*", {"schema": TEXT}),
+                                               put(f"{BODY} content", "a/b", {"schema": NUMBER})),
+     "", "media-type-removed"),
+    ("a body written in another way", put(f"{BODY} content text/plain", "encoding", {"title": {"style": "form"}}),
+     *["not-compared"] * 2),
     ("another body", put(f"{BODY} content application/json", "schema", NUMBER), "type", "type"),
     # Answers
     ("another success", rename(f"{GET} responses", "200", "201"), *["status-added status-removed"] * 2),
@@ -148,18 +161,23 @@ CASES: tuple[tuple[str, Callable[[Content], Any], str, str], ...] = (
     ("the media type of an error", rename(PROBLEM, "application/problem+json", "a/b"),
      *["media-type-removed media-type-added"] * 2),
     ("a media type more", put(f"{OK} content", "text/csv", {}), "media-type-added", "media-type-removed"),
+    ("a media range", rename(f"{OK} content", "application/json", "application/*"), "media-type-added", ""),
     ("content where there was none", put(f"{PUT} responses 204", "content", {"a/b": {}}), "", "content-removed"),
     ("another answer", put(f"{OK} content application/json", "schema", NUMBER), "type", "type"),
     ("a header removed", drop(OK, "headers"), "header-removed", ""),
     ("a header in other letters", rename(f"{OK} headers", "Retry-After", "retry-after"), "", ""),
     ("a header that became optional", put(f"{OK} headers Retry-After", "required", False), "header-optional", ""),
     ("another header", put(f"{OK} headers Retry-After", "schema", TEXT), "type", "type"),
+    ("a header with content", put(f"{OK} headers", "Retry-After", {"required": True, "content": {"a/b": {}}}),
+     "header-style", "header-style"),
     # Credentials
     ("credentials asked for", put(OPEN, "security", [{"key": []}]), "security", ""),
     ("credentials asked for everywhere", put("", "security", [{"key": []}]), "security", ""),
     ("one way of two", put(PUT, "security", [{"bearer": []}]), "security", ""),
     ("both at once", put(PUT, "security", [{"bearer": [], "key": []}]), "security", ""),
-    ("another scope", put(PUT, "security", [{"bearer": ["write"]}, {"key": []}]), "security", "security"),
+    ("another scope", put(PUT, "security", [{"bearer": ["write"]}, {"key": []}]), "security", ""),
+    ("what says nothing of a scheme", both(put("components securitySchemes bearer", "scheme", "Bearer"),
+                                           put("components securitySchemes bearer", "bearerFormat", "JWT")), "", ""),
     ("a scheme renamed", both(rename("components securitySchemes", "key", "other"),
                               put(PUT, "security", [{"bearer": []}, {"other": []}])), "", ""),
     ("another scheme of one name", put("components securitySchemes key", "name", "X-Other"), "security", "security"),
@@ -184,6 +202,57 @@ def test_a_change_breaks_who_it_breaks(edit: Callable[[Content], Any], forwards:
 
 def test_a_document_is_equal_to_itself() -> None:
     assert compare(made(DOCUMENT), made(copy.deepcopy(DOCUMENT))) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"default": TEXT}, {"200": NUMBER}, "status-removed type"),
+        ({"default": TEXT}, {"default": TEXT, "200": NUMBER}, "type"),
+        ({"default": TEXT}, {"default": TEXT, "200": TEXT}, ""),
+        ({"2XX": TEXT}, {"2XX": TEXT, "200": NUMBER}, "type"),
+        ({"200": TEXT, "4XX": TEXT}, {"200": TEXT, "4XX": TEXT, "409": NUMBER}, "type"),
+        ({"200": TEXT, "default": NUMBER}, {"200": TEXT, "default": NUMBER, "201": NUMBER}, "status-added"),
+        ({"200": TEXT, "201": TEXT, "default": TEXT}, {"200": TEXT, "default": TEXT}, "status-removed"),
+        ({"200": TEXT, "default": NUMBER}, {"200": TEXT, "default": NUMBER, "409": NUMBER}, ""),
+        ({"200": TEXT}, {"200": TEXT, "default": NUMBER}, ""),
+    ],
+)
+def test_a_status_is_compared_with_what_covered_it(old: Content, new: Content, expected: str) -> None:
+    def answering(schemas: Content) -> Content:
+        answers = {status: {"content": {"a/b": {"schema": schema}}} for status, schema in schemas.items()}
+        return {**DOCUMENT, "paths": {"/x": {"get": {"responses": answers}}}}
+
+    assert breaking(answering(old), answering(new)) == set(expected.split())
+
+
+def test_parameters_of_a_path_that_change_places_break() -> None:
+    def placed(path: str) -> Content:
+        parameters = [{"in": "path", "name": name, "required": True, "schema": TEXT} for name in "ab"]
+        return {**DOCUMENT, "paths": {path: {"get": {"parameters": parameters, "responses": {}}}}}
+
+    changes = compare(made(placed("/x/{a}/{b}")), made(placed("/x/{b}/{a}")))
+    assert [(change.rule, change.level) for change in changes] == [("parameter-moved", "breaking")] * 2
+
+
+def test_what_schemas_hold_of_each_other_is_compared_wherever_it_begins() -> None:
+    def made_of(kind: Content, first: Content) -> Content:
+        def holding(**names: str) -> Content:
+            return {"type": "object", "properties": {key: at_component(name) for key, name in names.items()}}
+
+        answers = {f"/{place}": {"get": {"responses": {"200": {"content": {"a/b": {"schema": schema}}}}}}
+                   for place, schema in enumerate((first, at_component("C")))}  # fmt: skip
+        schemas = {"A": holding(b="B"), "B": holding(c="C", y="Y"), "C": holding(a="A"), "Y": kind}
+        return {**DOCUMENT, "paths": answers, "components": {"schemas": schemas}}
+
+    one = {"type": "object", "properties": {"v": at_component("A")}}
+    old = made_of(NUMBER, {"anyOf": [one, {"type": "object", "properties": {"v": {"type": "object"}}}]})
+    assert breaking(old, made_of(TEXT, one)) == {"type"}
+    assert breaking(old, made_of(NUMBER, one)) == set()
+
+
+def at_component(name: str) -> Content:
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def removal(content: Content) -> Change:

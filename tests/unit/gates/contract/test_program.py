@@ -1,7 +1,9 @@
 """The gate's program on a repository of its own, whose application is a script that prints a document."""
 
 import json
+import os
 import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from backend.tests.contract import test_every_operation
 from fairlead import config
 from fairlead.exceptions import CommandError, ConfigurationError
 from fairlead.gates.contract import __main__ as program
@@ -172,6 +175,36 @@ def test_a_suite_that_tries_nothing_is_an_error(root: Path) -> None:
     (root / "backend" / "tests" / "contract" / "test_suite.py").unlink()
     with pytest.raises(CommandError, match="pytest ended with exit code 5"):
         exercise.exercise(config.load(root, environ={}), (1,), quietly=True)
+
+
+def test_a_suite_that_takes_too_long_is_ended_with_all_that_it_started(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = root / "pipe"
+    os.mkfifo(pipe)
+    server = f"import time; file = open({str(pipe)!r}, 'w'); print('up', file=file, flush=True); time.sleep(600)"
+    suite = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {server!r}]); time.sleep(600)"
+    spawn = exercise._process.spawn
+    readers = []
+
+    def spawn_and_wait(*arguments: Any, **options: Any) -> Any:
+        child = spawn(*arguments, **options)
+        readers.append(pipe.open())
+        assert readers[0].readline() == "up\n"
+        return child
+
+    monkeypatch.setattr(exercise._process, "spawn", spawn_and_wait)
+    monkeypatch.setattr(exercise, "command", lambda _: [sys.executable, "-c", suite])
+    for name in ("_SECONDS_A_SEED", "_RESERVE", "_GRACE"):
+        monkeypatch.setattr(exercise, name, 0)
+    with pytest.raises(CommandError, match="did not end within 0 s"):
+        exercise.exercise(config.load(root, environ={}), (1,))
+    with readers[0] as reader:
+        assert reader.read() == ""  # which it is once nobody has the other end
+
+
+def test_the_gate_gives_a_seed_more_time_than_the_suite_does() -> None:
+    assert exercise._SECONDS_A_SEED > test_every_operation._SECONDS
 
 
 def test_a_suite_that_is_missing_is_an_error(root: Path) -> None:

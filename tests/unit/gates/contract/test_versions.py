@@ -24,6 +24,13 @@ from fairlead.gates.contract.versions import may_break, next_breaking
         ("2.0.0-rc.1", "2.0.0", True),
         ("2.0.0-rc.1", "2.0.0-rc.1", False),
         ("2.0.0-rc.1", "1.9.0", False),
+        ("2.0.0-rc.2", "2.0.0-rc.1", False),
+        ("2.0.0-rc.2", "2.0.0-rc.10", True),
+        ("2.0.0-rc.1", "2.0.0-rc.1+x", False),
+        ("2.0.0-1", "2.0.0-beta", True),
+        ("1.4.0-rc.1", "1.4.0", False),
+        ("1.4.0-rc.1", "2.0.0", True),
+        ("0.4.0-rc.1", "0.4.0", True),
         ("1.0.0+build.5", "1.0.0+build.6", False),
     ],
 )
@@ -31,7 +38,9 @@ def test_a_version_announces_that_clients_break(old: str, new: str, announced: b
     assert may_break(old, new) is announced
 
 
-@pytest.mark.parametrize("old", ["1.4.2", "0.3.1", "0.0.4", "0.0.0", "2.0.0-rc.1", "v3.1.0+build.5"])
+@pytest.mark.parametrize(
+    "old", ["1.4.2", "0.3.1", "0.0.4", "0.0.0", "2.0.0-rc.1", "1.4.0-rc.1", "0.4.1-rc.1", "v3.1.0+build.5"]
+)
 def test_the_next_breaking_version_is_one(old: str) -> None:
     assert may_break(old, next_breaking(old))
 

@@ -58,11 +58,31 @@ def test_a_process_that_is_not_there_cannot_be_measured() -> None:
         memory(child.pid)
 
 
-def test_memory_is_watched_until_the_process_ends() -> None:
+def end(child: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and leave its exit code for whoever waits for it."""
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_what_ended_and_was_not_waited_for_cannot_be_measured() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with processes.watch_memory(child.pid, interval=0.001) as watch:
-        child.communicate(b"\n")
-    assert watch.samples
-    assert all(megabytes >= 0 for _, megabytes in watch.samples)
-    times = [seconds for seconds, _ in watch.samples]
-    assert times == sorted(times)
+    end(child)
+    for measure in (memory, cpu_seconds):
+        with pytest.raises(CommandError, match="it has ended"):
+            measure(child.pid)
+    child.communicate()
+
+
+def test_memory_is_watched_until_the_end_of_the_block() -> None:
+    with processes.watch_memory(os.getpid(), interval=60) as watch:
+        pass
+    assert len(watch.samples) == 2
+    assert all(megabytes > 0 for _, megabytes in watch.samples)
+    assert watch.samples[0][0] <= watch.samples[1][0]
+
+
+def test_a_process_that_ends_while_its_memory_is_watched_is_an_error() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with pytest.raises(CommandError, match="it has ended"), processes.watch_memory(child.pid, interval=60):
+        end(child)
+    child.communicate()

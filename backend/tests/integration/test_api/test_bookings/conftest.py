@@ -2,34 +2,16 @@
 
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from backend.tests.integration.quick import make_quick_app, open_account
-from backend.tests.vendors.stripe_server import API_KEY, WEBHOOK_SECRET, StripeServer, sign
+from backend.tests.vendors.stripe_server import sign
 
 BOOKINGS = "/api/bookings"
-
-
-@pytest.fixture
-def stripe() -> Iterator[StripeServer]:
-    with StripeServer() as server:
-        yield server
-
-
-@pytest.fixture
-def stripe_settings(stripe: StripeServer) -> dict[str, object]:
-    """What connects the application; a test module may override it."""
-    return {
-        "stripe_api_key": API_KEY,
-        "stripe_webhook_secret": WEBHOOK_SECRET,
-        "stripe_api_base": stripe.url,
-        "stripe_timeout": 5.0,
-        "rate_limit": "off",
-    }
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select, text, update
 
 from app.models import tables
-from app.services.stripe_service import StripeService
+from app.services.payments import _lock_payable, _open_payment
+from app.services.stripe_service import PaymentsUnavailableError, StripeService
 from backend.tests.vendors.stripe_server import API_KEY, error
 from backend.tests.vendors.vendor_server import Answer, Cut, Drip, Garbage, Hang, answer_json
 
@@ -191,6 +192,10 @@ async def test_cancelling_does_not_need_stripe(client, authorized, stripe, book,
     cancelled = await client.post(f"{PATH}/{booking['id']}/cancel", headers=authorized)
 
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert [link["active"] for link in stripe.links] == [True]
+
+    await client.post(f"{PATH}/{booking['id']}/cancel", headers=authorized)
+    assert [link["active"] for link in stripe.links] == [False]
 
 
 async def test_a_booking_cancelled_while_its_link_is_made_leaves_no_open_link(
@@ -214,6 +219,68 @@ async def test_a_booking_cancelled_while_its_link_is_made_leaves_no_open_link(
     assert [link["active"] for link in stripe.links] == [False]
     assert await query(payments_of(booking)) == [("cancelled", None)]
     assert await query(reminders_of(booking)) == []
+
+
+async def test_a_payment_that_is_over_when_its_link_arrives_is_not_given_out(
+    app, stripe, book, ask, query, monkeypatch
+):
+    """Another call had kept the same link already."""
+    booking = await book()
+    original = stripe.handle
+
+    async def keep_and_withdraw() -> None:
+        (link,) = stripe.links
+        async with app.state.parts.database.session() as session:
+            await session.execute(
+                update(tables.Payment)
+                .where(tables.Payment.booking_id == uuid.UUID(booking["id"]))
+                .values(status="cancelled", payment_link_id=link["id"], payment_link_url=link["url"])
+            )
+            await session.commit()
+
+    def withdraw_then_answer(request):
+        answer = original(request)
+        if request.path == "/v1/payment_links":
+            asyncio.run_coroutine_threadsafe(keep_and_withdraw(), loop).result(20)
+        return answer
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(stripe, "handle", withdraw_then_answer)
+
+    response = await ask(booking)
+
+    assert (response.status_code, response.json().get("error")) == (409, "payment_changed")
+    assert [link["active"] for link in stripe.links] == [False]
+
+
+async def test_a_payment_is_not_given_up_under_the_hands_of_another_call(app, business, book, ask, query, monkeypatch):
+    booking = await book()
+    asked, locked = asyncio.Event(), asyncio.Event()
+
+    async def fail_late(*_: object, **__: object) -> None:
+        asked.set()
+        await locked.wait()
+        raise PaymentsUnavailableError("HTTP 500", settled=True)
+
+    async def wait_until_it_waits() -> None:
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while not giving_up.done() and not await query(text(waiting)):
+            pass
+
+    monkeypatch.setattr(app.state.parts.links, "create", fail_late)
+    giving_up = asyncio.create_task(ask(booking))
+    await asked.wait()
+    ((before,),) = await query(select(tables.Payment.id).where(tables.Payment.booking_id == uuid.UUID(booking["id"])))
+    async with app.state.parts.database.session() as session:
+        mine = await _lock_payable(session, business.tenant_id, uuid.UUID(booking["id"]))
+        locked.set()
+        await wait_until_it_waits()
+        kept = await _open_payment(session, mine)
+        await session.commit()
+
+    assert (kept.id, kept.status) == (before, "pending")
+    assert (await giving_up).status_code == 503
+    assert [row.status for row in await query(payments_of(booking))] == ["cancelled"]
 
 
 async def test_no_connection_is_held_while_stripe_is_asked(app, stripe, book, ask, monkeypatch):
@@ -262,6 +329,20 @@ FAILURES = {
         "payments_unavailable",
         "pending",
     ),
+    "a null in the id": (answer_json({"id": "plink_\0", "url": "https://x"}), 503, "payments_unavailable", "pending"),
+    "a surrogate in the id": (
+        answer_json({"id": "plink_\ud800", "url": "https://x"}),
+        503,
+        "payments_unavailable",
+        "pending",
+    ),
+    "a null in the address": (
+        answer_json({"id": "plink_1", "url": "https://x/\0"}),
+        503,
+        "payments_unavailable",
+        "pending",
+    ),
+    "deep": (Answer(200, b"[" * 100_000), 503, "payments_unavailable", "pending"),
     "an odd error": (answer_json({"error": "canary"}, status=400), 503, "payments_unavailable", "pending"),
     "no error": (answer_json({"error": None}, status=402), 503, "payments_unavailable", "pending"),
 }
@@ -312,6 +393,48 @@ async def test_stripe_has_so_long_in_all(app, stripe, book, ask, query, monkeypa
     assert [row.status for row in await query(payments_of(booking))] == ["pending"]
     stripe.clear()
     assert (await ask(booking)).status_code == 201
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What is put on record of the calls of Stripe."""
+    calls = []
+
+    def record(vendor: str, outcome: str, *_: object, **__: object) -> None:
+        calls.append((vendor, outcome))
+
+    monkeypatch.setattr("app.services.stripe_service.CALLS.record", record)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (None, "ok"),
+        (error(402, "card_error", "no", code="card_declined"), "refused"),
+        (answer_json({}), "failed"),
+        (answer_json({"id": "plink_1", "url": "javascript:x"}), "failed"),
+    ],
+    ids=["a link", "declined", "nothing", "no address"],
+)
+async def test_a_call_is_good_on_record_when_its_answer_made_sense(stripe, book, ask, recorded, reply, outcome):
+    booking = await book()
+    stripe.script(*([reply] if reply else []))
+
+    await ask(booking)
+
+    assert recorded == [("stripe", outcome)]
+
+
+async def test_a_call_that_was_cancelled_is_not_on_record_as_good(app, stripe, recorded):
+    stripe.script(Hang())
+    deactivating = asyncio.create_task(app.state.parts.links.deactivate("plink_1"))
+    await asyncio.to_thread(stripe.wait_for_requests, 1)
+    deactivating.cancel()
+    await asyncio.wait({deactivating})
+    stripe.release()
+
+    assert (deactivating.cancelled(), recorded) == (True, [])
 
 
 async def test_a_stripe_that_is_gone_is_unavailable(stripe, book, ask):

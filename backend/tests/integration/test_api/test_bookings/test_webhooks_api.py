@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 
 from app.models import tables
 from backend.tests.vendors.stripe_server import WEBHOOK_SECRET, charge_of, error, event, session_of, sign
+from backend.tests.vendors.twilio_server import ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER
 
 pytestmark = pytest.mark.anyio
 
@@ -17,6 +18,8 @@ COMPLETED = "checkout.session.completed"
 SUCCEEDED = "checkout.session.async_payment_succeeded"
 FAILED = "checkout.session.async_payment_failed"
 REFUNDED = "charge.refunded"
+#: COMPLETED, and the money is still to come.
+UNPAID = "unpaid"
 
 
 @pytest.fixture
@@ -99,6 +102,11 @@ async def test_a_completed_session_pays_the_booking(client, authorized, business
         ([REFUNDED], "refunded", "cancelled"),
         ([REFUNDED, COMPLETED], "refunded", "cancelled"),
         ([REFUNDED, FAILED, SUCCEEDED], "refunded", "cancelled"),
+        ([SUCCEEDED, UNPAID], "paid", "cancelled"),
+        # Paid by what takes days: nobody is reminded meanwhile.
+        ([UNPAID], "pending", "cancelled"),
+        ([UNPAID, SUCCEEDED], "paid", "cancelled"),
+        ([UNPAID, FAILED], "failed", "cancelled"),
         ([COMPLETED, FAILED], "paid", "cancelled"),
         ([FAILED, REFUNDED], "refunded", "cancelled"),
         # Nothing to us.
@@ -111,7 +119,8 @@ async def test_events_take_effect_in_whatever_order(
     payment = await pay()
 
     for kind in kinds:
-        assert (await tell(about(kind, payment, business.tenant_id))).status_code == 200
+        told = {"kind": COMPLETED, "payment_status": UNPAID} if kind == UNPAID else {"kind": kind}
+        assert (await tell(about(payment=payment, tenant_id=business.tenant_id, **told))).status_code == 200
 
     assert await payment_status(payment) == (status, status)
     assert await reminder_status(payment) == reminder
@@ -206,6 +215,23 @@ async def test_an_event_that_took_effect_never_does_again(app, business, pay, te
     assert (await payment_status(payment))[0] == "pending"
 
 
+async def test_events_of_long_ago_are_forgotten(app, business, pay, tell):
+    payment = await pay()
+    ages = {f"evt_{uuid.uuid4().hex}": timedelta(days=days) for days in (29, 31, 90)}
+    async with app.state.parts.database.session() as session:
+        session.add_all(
+            tables.WebhookEvent(id=identity, type=COMPLETED, received_at=func.now() - age)
+            for identity, age in ages.items()
+        )
+        await session.commit()
+
+    await tell(about(COMPLETED, payment, business.tenant_id))
+
+    async with app.state.parts.database.session() as session:
+        kept = await session.scalars(select(tables.WebhookEvent.id).where(tables.WebhookEvent.id.in_(ages)))
+        assert [ages[identity].days for identity in kept] == [29]
+
+
 async def test_an_event_and_its_effect_are_kept_together_or_not_at_all(
     app, business, pay, tell, payment_status, monkeypatch
 ):
@@ -275,6 +301,18 @@ async def test_a_payment_of_a_cancelled_booking_is_kept_and_reported(
 
     assert await payment_status(payment) == ("paid", "paid")
     assert "a withdrawn payment was paid" in caplog.text
+
+
+async def test_a_withdrawn_payment_that_was_given_back_already_is_not_reported(
+    client, authorized, business, pay, tell, payment_status, caplog
+):
+    payment = await pay()
+    await client.post(f"{PATH}/{payment['booking_id']}/cancel", headers=authorized)
+
+    assert (await tell(about(REFUNDED, payment, business.tenant_id))).status_code == 200
+
+    assert await payment_status(payment) == ("refunded", "refunded")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_paid_booking_is_not_paid_again(client, authorized, business, pay, tell):
@@ -407,21 +445,73 @@ async def test_what_became_of_messages_is_counted(client, business, pay, tell):
         assert (outcome, counted) == (outcome, 1)
 
 
-async def test_reminders_that_need_attention_are_told(app, client, pay):
-    changes = {
-        "overdue": {"due_at": func.now() - timedelta(minutes=11)},
-        "failed": {"status": "failed"},
-        "unknown": {"status": "unknown"},
-    }
-    payments = {state: await pay() for state in changes}
+DELAY = timedelta(days=1)
+#: What is changed of a reminder, and as what `/metrics` tells it.
+ATTENTION = {
+    "nobody took it": ({"due_at": func.now() - timedelta(minutes=11)}, "overdue"),
+    "put off again and again": (
+        {
+            "due_at": func.now() + timedelta(minutes=9),
+            "created_at": func.now() - DELAY - timedelta(minutes=11),
+            "last_error": "Twilio answered 401 (code 20003)",
+        },
+        "overdue",
+    ),
+    "put off for the first time": (
+        {
+            "due_at": func.now() + timedelta(minutes=9),
+            "created_at": func.now() - DELAY - timedelta(minutes=1),
+            "last_error": "Twilio answered 429 (code 20429)",
+        },
+        None,
+    ),
+    "left by a worker": ({"status": "sending", "claimed_at": func.now() - timedelta(minutes=11)}, "doubtful"),
+    "in hand": ({"status": "sending", "claimed_at": func.now()}, None),
+    "failed": ({"status": "failed"}, "failed"),
+    "unknown": ({"status": "unknown"}, "unknown"),
+}
+
+
+@pytest.mark.parametrize("case", ATTENTION)
+async def test_reminders_that_need_attention_are_told(app, client, pay, case):
+    values, told_as = ATTENTION[case]
+    mine = tables.PaymentReminder.payment_id == uuid.UUID((await pay())["id"])
     before = (await client.get("/metrics")).text
     async with app.state.parts.database.session() as session:
-        for state, values in changes.items():
-            mine = tables.PaymentReminder.payment_id == uuid.UUID(payments[state]["id"])
-            await session.execute(update(tables.PaymentReminder).where(mine).values(**values))
+        await session.execute(update(tables.PaymentReminder).where(mine).values(**values))
         await session.commit()
     after = (await client.get("/metrics")).text
 
-    for state in changes:
+    for state in ("overdue", "doubtful", "failed", "unknown"):
         label = f'state="{state}"'
-        assert read_figure(after, "maya_reminders", label) - read_figure(before, "maya_reminders", label) == 1
+        more = read_figure(after, "maya_reminders", label) - read_figure(before, "maya_reminders", label)
+        assert (state, more) == (state, state == told_as)
+
+
+class TestWithTwilio:
+    @pytest.fixture
+    def stripe_settings(self, stripe_settings) -> dict[str, object]:
+        twilio = {"twilio_account_sid": ACCOUNT_SID, "twilio_auth_token": AUTH_TOKEN, "twilio_from_number": FROM_NUMBER}
+        return stripe_settings | twilio | {"health_cache_seconds": 0}
+
+    async def test_health_tells_of_reminders_that_do_not_go_out(self, app, client, pay):
+        async def ask() -> tuple[int, dict]:
+            response = await client.get("/api/health")
+            return response.status_code, response.json()["checks"]["twilio"]
+
+        async with app.state.parts.database.session() as session:
+            # Other tests leave theirs in this database.
+            await session.execute(update(tables.PaymentReminder).values(status="cancelled"))
+            await session.commit()
+        payment = await pay()
+        assert await ask() == (200, {"status": "pass", "duration_ms": 0.0})
+
+        mine = tables.PaymentReminder.payment_id == uuid.UUID(payment["id"])
+        values, _ = ATTENTION["put off again and again"]
+        async with app.state.parts.database.session() as session:
+            await session.execute(update(tables.PaymentReminder).where(mine).values(**values))
+            await session.commit()
+
+        status, check = await ask()
+        assert (status, check["status"]) == (200, "warn")
+        assert check["output"] == "reminders are late by more than ten minutes"

@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 
 from app.db import Database
 from app.models.tables import CalendarConnection, User
+from app.observation.vendors import CALLS
 from app.services.encryption import Cipher
 from app.services.rotation import rotate
 from backend.tests.vendors.vendor_server import Answer, Cut, Garbage, Hang, answer_json
@@ -152,6 +153,8 @@ async def test_google_failing_stops_no_booking_and_is_told(make_app, browse, cli
 
         assert (made.status_code, made.json()["calendar_checked"]) == (201, False), failure
         assert (told["calendar_checked"], told["calendar_problem"]) == (False, "calendar_unavailable"), failure
+        assert CALLS.find_failure("google"), failure
+        CALLS.forget()
         assert len(told["busy"]) == count
     assert (await client.get(STATE, headers=connected)).json() == state_of(google)
 
@@ -301,6 +304,33 @@ async def test_a_renewal_does_not_touch_a_connection_that_was_made_since(
     assert (await client.get(AVAILABILITY, params=month, headers=connected)).json()["calendar_checked"] is True
     # The one that was made since was good all along: it was not renewed, and neither was it written over.
     assert asked(google).count(TOKEN) == 1
+
+
+@pytest.mark.parametrize("refusal", [None, answer_json({}, status=503)], ids=["renewed", "failed"])
+async def test_a_renewal_survives_the_replacing_of_the_encryption_key(
+    make_app, browse, connected, google, month, let_expire, refusal
+):
+    new = base64.b64encode(bytes(range(32, 64))).decode()
+    app = make_app(encryption_key=new, encryption_previous_keys=OLD_KEY)
+    client, parts = browse(app), app.state.parts
+    await let_expire()
+    refresh = parts.calendars._google.refresh
+
+    async def rotate_meanwhile(token, *, until):
+        parts.calendars._google.refresh = refresh
+        async with parts.database.session() as session:
+            assert [step async for step in rotate(session, Cipher(parts.settings.encryption_keys))]
+        return await refresh(token, until=until)
+
+    parts.calendars._google.refresh = rotate_meanwhile
+    if refusal is not None:
+        google.script(refusal)
+    told = (await client.get(AVAILABILITY, params=month, headers=connected)).json()
+    again = (await client.get(AVAILABILITY, params=month, headers=connected)).json()
+
+    assert told["calendar_problem"] == (None if refusal is None else "calendar_unavailable")
+    assert again["calendar_problem"] is None
+    assert asked(google).count(TOKEN) == (1 if refusal is None else 2)
 
 
 async def test_access_that_was_cut_down_has_to_be_given_again(client, connected, google, month):
