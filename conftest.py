@@ -47,6 +47,14 @@ def certificates_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after each test what it had masked: the next may print those very words."""
+    from fairlead._output import redact
+
+    monkeypatch.setattr(redact, "_secrets", set())
+
+
 def _leave_threads_unmeasured() -> None:
     """Keep coverage out of threads on Python 3.11, which spins for ever otherwise, once in some thousand tests.
 
