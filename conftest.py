@@ -48,11 +48,14 @@ def certificates_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def secrets_of_one_test() -> Iterator[None]:
     """Forget after each test what it had masked: the next may print those very words."""
     from fairlead._output import redact
 
-    monkeypatch.setattr(redact, "_secrets", set())
+    # Not by `monkeypatch`, which would then be undone after all fixtures of a test, and not before them.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redact, "_secrets", set())
+        yield
 
 
 def _leave_threads_unmeasured() -> None:

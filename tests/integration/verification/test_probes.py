@@ -277,12 +277,15 @@ def test_bad_answer_is_final_when_patience_ends() -> None:
 
 
 def test_patience_begins_anew_when_the_service_was_well_in_between() -> None:
-    def well_after_half_a_second(connection: socket.socket, path: str) -> None:
-        time.sleep(0.5)
+    # Long enough for the one bad answer to come within it, however busy the machine is.
+    patience = 1.5
+
+    def well_after_that(connection: socket.socket, path: str) -> None:
+        time.sleep(patience + 0.1)
         GOOD(connection, path)
 
-    with serving(Script(well_after_half_a_second, ILL, GOOD)) as url:
-        assert wait(url, patience=0.4).verdict is Verdict.HEALTHY
+    with serving(Script(well_after_that, ILL, GOOD)) as url:
+        assert wait(url, patience=patience).verdict is Verdict.HEALTHY
 
 
 def test_service_that_never_becomes_well_is_unhealthy_at_the_deadline() -> None:
