@@ -11,7 +11,10 @@ _COLLECTED_AFTER = 100_000
 def main() -> NoReturn:
     """Run the act that the command line names, and end with its exit code."""
     gc.set_threshold(_COLLECTED_AFTER)
+    from fairlead._output import guard_tracebacks
     from fairlead.tasks import program
+
+    guard_tracebacks()
 
     code = program.main()
     # The process ends, and with it all its memory: a last collection of every module takes longer than a short act.

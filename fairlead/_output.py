@@ -9,15 +9,35 @@ import errno
 import json
 import re
 import sys
-import threading
 from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, Final, TextIO
 
-MASK: Final = "••••••"
-_SHORTEST_SECRET: Final = 6
-# Up to the last @, because passwords hold unescaped @ and / in spite of the rules; digits that end there are a port.
-_URL_PASSWORD = re.compile(r"""(?P<head>://(?!\[)[^\s:/@?#]*:)(?!\d{1,5}(?:[\s/?#"'<>(),;\]}]|$))(?:(?!://)\S)+(?=@)""")
-_BEARER = re.compile(r"(?P<head>\b(?:bearer|project-access-token:?)\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+from fairlead._redaction import MASK, Redactor, passwords_in, redact
+
+__all__ = [
+    "MASK",
+    "Redactor",
+    "annotation",
+    "ask",
+    "colour",
+    "duration",
+    "error",
+    "guard_tracebacks",
+    "live",
+    "passwords_in",
+    "printable",
+    "redact",
+    "redact_value",
+    "result",
+    "result_json",
+    "reveal",
+    "size",
+    "status",
+    "table",
+    "trace",
+]
+
 _UNBOUNDED_WIDTH: Final = 1_000_000
 #: What a terminal obeys: colours, the cursor, its title.
 _ESCAPES: Final = re.compile(
@@ -26,31 +46,6 @@ _ESCAPES: Final = re.compile(
 #: How writing fails when whoever read has gone.
 _GONE: Final = frozenset({errno.EPIPE, errno.EIO, errno.ECONNRESET})
 _COLOURS: Final = {"ok": "32", "fail": "31", "warn": "33", "note": "36", "dim": "2"}
-
-
-class Redactor:
-    """Masks secrets that were registered, passwords inside URLs, and bearer tokens."""
-
-    def __init__(self) -> None:
-        self._secrets: set[str] = set()
-        self._lock = threading.Lock()
-
-    def register(self, secret: str | None) -> None:
-        """Mask `secret` wherever it is printed from now on; texts too short to be one are left alone."""
-        if secret and len(secret) >= _SHORTEST_SECRET:
-            with self._lock:
-                self._secrets.add(secret)
-
-    def __call__(self, text: str) -> str:
-        with self._lock:
-            secrets = sorted(self._secrets, key=len, reverse=True)
-        for secret in secrets:
-            text = text.replace(secret, MASK)
-        text = _URL_PASSWORD.sub(rf"\g<head>{MASK}", text)
-        return _BEARER.sub(rf"\g<head>{MASK}", text)
-
-
-redact = Redactor()
 
 
 def redact_value(value: Any) -> Any:
@@ -67,17 +62,6 @@ def redact_value(value: Any) -> Any:
     text = str(value)
     masked = redact(text)
     return value if masked == text and isinstance(value, int | float) else masked
-
-
-def passwords_in(address: str) -> set[str]:
-    """Return the password in an address, as it stands there and as what it means; empty where there is none."""
-    from urllib.parse import unquote, urlsplit
-
-    try:
-        password = urlsplit(address).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)} - {""}
 
 
 def status(kind: str, text: str, *, stream: TextIO | None = None) -> None:
@@ -100,8 +84,14 @@ def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None
 
 
 def live(text: str) -> None:
-    """Write on standard error as it is, for what is shown on a terminal while something goes on."""
-    _write(sys.stderr, text)
+    """Write on standard error without ending the line, for what is shown on a terminal while something goes on."""
+    _write(sys.stderr, redact(text))
+
+
+def ask(question: str) -> str:
+    """Print a question on standard error and return the line that is typed."""
+    _write(sys.stderr, f"{redact(question)} ")
+    return sys.stdin.readline().strip()
 
 
 def trace(error: BaseException) -> None:
@@ -111,9 +101,35 @@ def trace(error: BaseException) -> None:
     _write(sys.stderr, redact("".join(traceback.format_exception(error))))
 
 
-def result(text: str) -> None:
+def guard_tracebacks() -> None:
+    """Have the errors that nobody expects, in every thread, printed without secrets as well."""
+    import threading
+
+    def show(kind: type[BaseException], error: BaseException | None, place: TracebackType | None) -> None:
+        if error is None or issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error or kind(), place)
+        else:
+            trace(error.with_traceback(place))
+
+    def show_of_thread(told: threading.ExceptHookArgs) -> None:
+        if not issubclass(told.exc_type, SystemExit):
+            show(told.exc_type, told.exc_value, told.exc_traceback)
+
+    # Whoever has put something else there, a debugger for one, has a reason.
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = show
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = show_of_thread
+
+
+def result(text: str, *, end: str = "\n") -> None:
     """Print a result on standard output."""
-    _write(sys.stdout, redact(text) + "\n")
+    _write(sys.stdout, redact(text) + end)
+
+
+def reveal(secret: str) -> None:
+    """Print on standard output, unmasked, a secret that was asked for by name: for another program to read."""
+    _write(sys.stdout, secret + "\n")
 
 
 def result_json(value: Any) -> None:
@@ -133,7 +149,7 @@ def annotation(level: str, message: str, *, path: str, line: int, column: int = 
         for name, value in properties.items()
         if value is not None
     )
-    return f"::{level} {told}::{escape(message)}"
+    return redact(f"::{level} {told}::{escape(redact(message))}")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: TextIO | None = None) -> None:
@@ -145,7 +161,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, stream: Tex
     target = stream or sys.stdout
     drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, highlight=False)
     for heading in headings:
-        drawn.add_column(heading, overflow="fold")
+        drawn.add_column(redact(heading), overflow="fold")
     for row in rows:
         drawn.add_row(*(redact(cell) for cell in row))
     console = Console(

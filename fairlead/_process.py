@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from fairlead._redaction import redact
 from fairlead.exceptions import CommandError
 
 _OUTPUT_TAIL = 4000
@@ -84,7 +85,7 @@ def run(
         raise
     done = Completed(tuple(command), child.returncode, stdout or "", stderr or "")
     if check and done.returncode != 0:
-        tail = done.output[-_OUTPUT_TAIL:]
+        tail = redact(done.output)[-_OUTPUT_TAIL:]  # masked before it is cut: half a secret would not be known as one
         raise CommandError(f"`{shlex.join(command)}` ended with exit code {done.returncode}", output=tail)
     return done
 

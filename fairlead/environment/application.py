@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fairlead import _process
+from fairlead._output import redact
 from fairlead.config import Config
 from fairlead.environment.description import Description, Problem, read_description, read_problems
 from fairlead.exceptions import CommandError, ConfigurationError
@@ -30,7 +31,7 @@ class Application:
         """Ask which variables there are; raise `CommandError` when the command fails or makes no sense."""
         done = self._run((), self.environ)
         if done.returncode != 0:
-            shown = done.output[-4000:]
+            shown = redact(done.output)[-4000:]
             raise CommandError(f"env.describe ended with exit code {done.returncode}", output=shown)
         return read_description(done.stdout)
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fairlead import _output, config
+from fairlead import _output, _program, config
 from fairlead.config import CoverageConfig
 from fairlead.exceptions import CommandError, ConfigurationError
-from fairlead.gates import _program
 
 MEASURES: Final = ("statements", "branches", "functions", "lines")
 _WORST: Final = 5

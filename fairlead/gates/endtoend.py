@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from fairlead import _output, _process, config
+from fairlead import _output, _process, _program, config
 from fairlead.config import Config
 from fairlead.exceptions import CommandError, ConfigurationError
-from fairlead.gates import _program
 
 #: How long, in seconds, an act may take to clean up when it is told to end, and the doubles to end.
 _GRACE: Final = 60.0

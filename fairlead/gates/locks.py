@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from fairlead import _output, config
+from fairlead import _output, _program, config
 from fairlead._locks import LOCKS, Pin, parse, read_lock
 from fairlead._process import run
 from fairlead.exceptions import ConfigurationError
-from fairlead.gates import _program
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 #: What a person installs stays small: ten seconds on a fresh machine.

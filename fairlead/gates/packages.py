@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fairlead import _output, config
+from fairlead import _output, _program, config
 from fairlead._process import Completed, run
 from fairlead.config import Config
 from fairlead.exceptions import CommandError, ConfigurationError, Error
-from fairlead.gates import _program
 
 _SECONDS: Final = 300
 #: What would let a check succeed for a reason that the empty environment does not have.

@@ -23,6 +23,7 @@ from typing import Final
 
 from fairlead import __version__, _process
 from fairlead._imports import skip_command_line_of_httpx
+from fairlead._output import guard_tracebacks, redact, redact_value, result
 from fairlead._polling import wait_until
 from fairlead.config import Config, load
 from fairlead.exceptions import DeadlineError, Error, PlatformError
@@ -243,13 +244,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     skip_command_line_of_httpx()
     overrides = {} if options.port is None else {"platform.port": options.port}
     reporting = -1
+    guard_tracebacks()
     try:
         config = load(options.root, overrides=overrides)
         directory = _make_directory(config)
         if options.detach:
             reporting = _detach(directory / "daemon.log")
         os.chdir("/")
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _log_without_secrets()
         for name in ("httpx", "uvicorn.error"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -266,6 +268,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report(reporting, {"ready": False, "message": message, "hint": getattr(error, "hint", None)})
         return 1
     return 0
+
+
+class _Masking(logging.Formatter):
+    """Renders a record, with the traceback that it may have, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _log_without_secrets() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _detach(log: Path) -> int:
@@ -287,12 +302,12 @@ def _detach(log: Path) -> int:
 
 
 def _report(descriptor: int, answer: Mapping[str, object]) -> None:
+    line = json.dumps(redact_value(answer))
     if descriptor < 0:
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        result(line)
         return
     with contextlib.suppress(OSError):
-        os.write(descriptor, json.dumps(answer).encode("utf-8") + b"\n")
+        os.write(descriptor, line.encode("utf-8") + b"\n")
     with contextlib.suppress(OSError):
         os.close(descriptor)
 

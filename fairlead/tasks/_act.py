@@ -180,6 +180,4 @@ def ask(question: str, *, instead: str = "--name") -> str:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         plain = question.removesuffix(" [y/N]")
         raise ApprovalError(f"{plain} Nobody can be asked here.", hint=f"pass {instead}")
-    sys.stderr.write(f"{question} ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    return _output.ask(question)

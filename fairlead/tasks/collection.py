@@ -12,6 +12,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
+from fairlead._output import guard_tracebacks
 from fairlead.tasks import load_acts
 from fairlead.tasks._act import Act
 
@@ -76,6 +77,7 @@ def as_task(declared: Act) -> Task[Any]:
     defaults = {option.name: option.default for option in declared.options}
 
     def run(_context: Context, **given: Any) -> None:
+        guard_tracebacks()
         debug = logging.getLogger("invoke").isEnabledFor(logging.DEBUG)
         values = {name: defaults[name] if value is None else value for name, value in given.items()}
         if code := declared.run(values, debug=debug):

@@ -33,7 +33,7 @@ def url(env: str = "local", show_password: bool = False) -> None:
     address = database_url(loaded, loaded.environment(env))
     if show_password:
         # Asked for by name, so that `psql "$(invoke db.url --show-password)"` works: the one line that is not redacted.
-        sys.stdout.write(address + "\n")
+        _output.reveal(address)
         return
     _output.result(address)
 
@@ -131,16 +131,14 @@ def _progress(word: str) -> "Iterator[Callable[[int], None] | None]":
     def tell(count: int) -> None:
         nonlocal shown
         line = f"· {_output.size(count)} {word} in {_output.duration(time.monotonic() - started)}"
-        sys.stderr.write(line.ljust(shown) + "\r")
-        sys.stderr.flush()
+        _output.live(line.ljust(shown) + "\r")
         shown = max(shown, len(line))
 
     try:
         yield tell
     finally:
         if shown:
-            sys.stderr.write(" " * shown + "\r")
-            sys.stderr.flush()
+            _output.live(" " * shown + "\r")
 
 
 def database_url(loaded: "Config", environment: "EnvironmentConfig") -> str:

@@ -1,6 +1,5 @@
 """`railway.*`: the settings of the services on Railway, declared once in `[tool.fairlead.railway]`."""
 
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,7 @@ def config(
     else:
         raise ConfigurationError(f"there is no format {format!r}", hint="pass --format json or --format program")
     if output == "-":
-        sys.stdout.write(text)
+        _output.result(text, end="")
         return
     target = Path(output) if output else usual
     if check:

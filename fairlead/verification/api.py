@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 _LONGEST_SHOWN: Final = 200
+#: So much is masked before it is cut: half a secret would not be known as one.
+_LONGEST_MASKED: Final = 20_000
 _LARGEST_BODY: Final = 5_000_000
 
 
@@ -96,7 +98,8 @@ class Reply:
         kind = self.headers.get("content-type", "no content type")
         if self.secret and self.content:
             return f"{kind}, {len(self.content)} bytes that are not shown"
-        text = printable(redact(self.content[:_LONGEST_SHOWN].decode("utf-8", "replace"))).strip()
+        begin = redact(self.content[:_LONGEST_MASKED].decode("utf-8", "replace"))
+        text = printable(begin[:_LONGEST_SHOWN]).strip()
         return f"{kind}: {text!r}" if text else f"{kind}, empty"
 
 

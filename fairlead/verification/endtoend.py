@@ -27,7 +27,7 @@ from fairlead.verification.results import Check, Outcome, SuiteReport
 _EMAIL, _PASSWORD = "VERIFY_EMAIL", "VERIFY_PASSWORD"  # nosec B105 - the names of variables
 _SECRET_NAME: Final = re.compile("PASSWORD|SECRET|TOKEN|KEY")
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_SUITE, _PHASE, _LACKS = "suite", "phase", "lacks"
+_SUITE, _PHASE, _LACKS, _CRASH = "suite", "phase", "lacks", "crash"
 _LACKING: Final = "lacks: "
 _LONGEST_REASON: Final = 500
 _collected = pytest.StashKey["_Collected"]()
@@ -75,7 +75,8 @@ def _read_check(report: pytest.TestReport, facts: dict[str, Any], without: froze
     suite, seconds = str(facts[_SUITE]), round(report.duration, 3)
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
-        reason = crash.message if crash is not None else report.longreprtext.strip().rpartition("\n")[2]
+        last = report.longreprtext.strip().rpartition("\n")[2]
+        reason = crash.message if crash is not None else str(facts.get(_CRASH, last))
         phase = Phase(facts.get(_PHASE, Phase.UNEXPECTED))
         return Check(suite, name, Outcome.FAILED, seconds, phase, _shorten(reason))
     if report.skipped:
@@ -166,6 +167,8 @@ def _is_check(item: pytest.Item) -> bool:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Write down which phase a check failed in, and take secrets out of what is told about it."""
     report: pytest.TestReport = yield  # type: ignore[assignment]  # what pytest's own wrappers are given here
+    # What is masked is a text, which does not say any more which of its lines tells why.
+    crash = getattr(report.longrepr, "reprcrash", None)
     if item.config.getoption("url") or _is_check(item):
         _mask(report)
     if not _is_check(item):
@@ -175,6 +178,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         error = call.excinfo.value
         if report.failed:
             facts[_PHASE] = str(find_phase(error, default=_marked_phase(item)))
+            if crash is not None and isinstance(report.longrepr, str):
+                facts[_CRASH] = redact(crash.message)
         else:
             for note in getattr(error, "__notes__", ()):
                 if note.startswith(_LACKING):
@@ -224,7 +229,7 @@ class _Recorder:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Take a file that cannot be read."""
         if report.failed:
-            self._config.stash[_collected].errors.append(redact(report.longreprtext.strip()[-2000:]))
+            self._config.stash[_collected].errors.append(redact(report.longreprtext.strip())[-2000:])
 
     def pytest_keyboard_interrupt(self) -> None:
         """Take that the run was broken off."""

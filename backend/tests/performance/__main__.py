@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from backend.tests.performance.measuring import Plan, measure
-from fairlead import _output, config
-from fairlead.gates import _program
+from fairlead import _output, _program, config
 from fairlead.gates.performance import figures, load
 
 _Number = TypeVar("_Number", int, float)

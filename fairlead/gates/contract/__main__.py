@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fairlead import _output, config
+from fairlead import _output, _program, config
 from fairlead._process import run
 from fairlead.config import Config
 from fairlead.exceptions import ConfigurationError, InconclusiveError
-from fairlead.gates import _program
 from fairlead.gates.contract.base import find_base
 from fairlead.gates.contract.documents import read_document
 from fairlead.gates.contract.exercise import exercise

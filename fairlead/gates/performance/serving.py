@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fairlead._output import redact
 from fairlead._polling import wait_until
 from fairlead._process import spawn, terminate
 from fairlead.exceptions import CommandError, DeadlineError
@@ -86,5 +87,5 @@ def _wait_for_url(child: "subprocess.Popen[bytes]", log: Path, name: str) -> str
 
 
 def _not_serving(name: str, why: str, log: Path) -> CommandError:
-    said = log.read_text("utf-8", "replace")[-_TAIL:]
+    said = redact(log.read_text("utf-8", "replace"))[-_TAIL:]
     return CommandError(f"{name} cannot be measured, because it does not serve: {why}", output=said)

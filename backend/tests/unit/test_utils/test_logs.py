@@ -54,7 +54,7 @@ def test_a_traceback_is_one_member_without_secrets():
     [
         ("to postgresql://u:hunter2@h/db", "to postgresql://u:***@h/db"),
         ("Authorization: Bearer abc.def-1", "Authorization: Bearer ***"),
-        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "token ***"),
+        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "token ***"),  # pragma: allowlist secret - signed by nobody
         ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
         ("?code=4/0Aabc&state=xyz&page=2", "?code=***&state=***&page=2"),
         ("key sk_live_abc123 and whsec_abc and sk-ant-api03-x", "key *** and *** and ***"),
@@ -68,6 +68,49 @@ def test_secrets_are_masked(text, expected):
 
 def test_extra_members_are_masked():
     assert entry(record("x", reason="postgresql://u:hunter2@h/db"))["reason"] == "postgresql://u:***@h/db"
+
+
+def test_members_within_members_are_masked_and_so_is_what_goes_by_a_telling_name():
+    address = "postgresql://u:hunter2@h/db"
+    extra = {"api_token": "abc", "facts": {"password": "x y", "seen": [address, 3, None], "error": ValueError(address)}}
+
+    logged = entry(record("x", tokens=12, **extra))
+
+    assert (logged["api_token"], logged["tokens"]) == ("***", 12)
+    masked = "postgresql://u:***@h/db"
+    assert logged["facts"] == {"password": "***", "seen": [masked, 3, None], "error": masked}
+
+
+def test_arguments_that_do_not_fit_are_not_printed_elsewhere(capsys, restored_logging):
+    stream = io.StringIO()
+    configure_logging("INFO", stream=stream)
+
+    template = "took %d and %s"
+    logging.getLogger("app.x").error(template, "hunter2-of-the-test")
+
+    assert json.loads(stream.getvalue())["message"] == "took %d and %s (its arguments do not fit)"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "secret", "after"),
+    [
+        ("to postgresql://u:", "p@ss/w@rd", "@h/db"),
+        ("Authorization: Basic ", "dTpwdw==", ""),
+        ('{"client_secret": "', 'two \\" words', '", "n": 1}'),
+        ("SIGNING_KEY=", "abc", " next"),
+        ("it is ", "gh" + "p_" + "a1B2" * 8, "."),
+        ("it is ", "AK" + "IA" + "A1B2" * 4, "."),
+        ("", "-----BEGIN PRIVATE" + " KEY-----\nabc\n-----END PRIVATE" + " KEY-----", "\nnext"),
+    ],
+)
+def test_secrets_are_masked_whole(before, secret, after):
+    assert redact(f"{before}{secret}{after}") == f"{before}***{after}"
+
+
+@pytest.mark.parametrize("text", ["at http://h:80/users/@me", "in Asia", "a key: 12", "--- a line ---"])
+def test_what_is_no_secret_is_kept(text):
+    assert redact(text) == text
 
 
 def test_a_member_that_json_cannot_carry_is_rendered_as_text():

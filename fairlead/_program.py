@@ -17,6 +17,7 @@ def run(gate: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
 
     130 when it was broken off, by Ctrl-C or SIGTERM, once it has ended what it had started.
     """
+    _output.guard_tracebacks()
     try:
         with ended_by_sigterm():
             return gate(arguments)
