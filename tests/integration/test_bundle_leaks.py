@@ -324,7 +324,7 @@ def test_the_dockerfile_leaves_nothing_behind_that_the_release_runs(own: Path) -
     assert {file.name for file in own.iterdir()} - of_the_platform <= copied
 
 
-def test_the_image_is_built_in_stages_from_a_slim_base_pinned_by_its_tag(own: Path) -> None:
+def test_the_image_is_built_in_stages_from_a_slim_base_pinned_by_its_digest(own: Path) -> None:
     text = (own / "Dockerfile").read_text("utf-8")
     bases = [words[0] for words in instructions(text, "FROM")]
     ((argument,),) = instructions(text, "ARG")
