@@ -1,11 +1,14 @@
-"""The rule for workflows. A job is, in this order and with nothing between:
+"""The rule for workflows. A job is, in this order:
 
 1. `actions/checkout`, which keeps no credentials
 2. `actions/setup-python`
-3. `python -m pip install --require-hashes --requirement requirements.txt`: the runners, from the lock
-4. one call of nox or invoke
+3. what the call needs and no lock can give: Trivy, the files of another job
+4. `python -m pip install --require-hashes --requirement requirements.txt`: the runners, from the lock
+5. one call of nox or invoke
+6. `actions/upload-artifact`, for 90 days
 
-Every gate is called by some job, and no tool is run but by a gate.
+The jobs in `WITHOUT_CODE` are the exceptions, and the only ones that may write to GitHub: they run nothing of this
+repository. Every gate is called by some job, and no tool is run but by a gate.
 """
 
 import re
@@ -18,11 +21,39 @@ import yaml
 
 import noxfile
 from backend.tests.performance.world import SERVED
+from fairlead import config
+from fairlead.gates import protection
+from fairlead.security import __main__ as program
+from fairlead.security import trivy
+from fairlead.tasks import find_act
+from fairlead.tasks.arguments import parser_of
 
 ROOT = Path(noxfile.__file__).parent
 WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))}
 INSTALL = "python -m pip install --require-hashes --requirement requirements.txt"
-CALL = re.compile(r"(?:nox -s|invoke) [\w ${}.-]+(?: -- [\w ./=-]+)?")
+CALL = re.compile(r"(?:nox -s|invoke) [\w \"$./-]+(?: -- [\w ./=-]+)?")
+PUBLISH = 'gh release create "$GITHUB_REF_NAME" --repo "$GITHUB_REPOSITORY" --verify-tag --generate-notes release/*/*'
+CHECKED_OUT, UPLOAD, DOWNLOAD = "actions/checkout", "actions/upload-artifact", "actions/download-artifact"
+BEFORE = {"aquasecurity/setup-trivy", DOWNLOAD}
+
+PROVENANCE = "actions/attest-build-provenance"
+ATTESTS = {"attestations", "id-token"}
+
+#: The jobs that run no code of this repository: what each is made of, and what it may write.
+WITHOUT_CODE: dict[tuple[str, str], tuple[list[str], set[str]]] = {
+    ("codeql.yml", "analyse"): (
+        [CHECKED_OUT, "github/codeql-action/init", "github/codeql-action/analyze"],
+        {"security-events"},
+    ),
+    ("deploy.yml", "attest"): ([DOWNLOAD, PROVENANCE], ATTESTS),
+    ("deploy-staging.yml", "attest"): ([DOWNLOAD, PROVENANCE], ATTESTS),
+    ("release.yml", "attest"): ([DOWNLOAD, PROVENANCE, "actions/attest-sbom"], ATTESTS),
+    ("release.yml", "publish"): ([DOWNLOAD, PUBLISH], {"contents"}),
+    ("security-scan.yml", "report"): (
+        [CHECKED_OUT, DOWNLOAD, "github/codeql-action/upload-sarif"],
+        {"security-events"},
+    ),
+}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -32,34 +63,53 @@ def load(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+JOBS = {(file, name): job for file, path in WORKFLOWS.items() for name, job in load(path)["jobs"].items()}
+
+
 def jobs() -> list[Any]:
-    return [
-        pytest.param(job, id=f"{file}-{name}")
-        for file, path in WORKFLOWS.items()
-        for name, job in load(path)["jobs"].items()
-    ]
+    return [pytest.param(job, id="-".join(key)) for key, job in JOBS.items()]
+
+
+def jobs_that_call() -> list[Any]:
+    return [pytest.param(job, id="-".join(key)) for key, job in JOBS.items() if key not in WITHOUT_CODE]
+
+
+def shape_of(job: dict[str, Any]) -> list[str]:
+    """Return a job's steps: the action without its pin, or what is run."""
+    return [step.get("uses", "").partition("@")[0] or step.get("run", "").strip() for step in job.get("steps", [])]
 
 
 def problems_of(job: dict[str, Any]) -> list[str]:
     """Say in what a job departs from the rule."""
-    steps = job.get("steps", [])
-    shape = [step.get("uses", "").partition("@")[0] or step.get("run", "").strip() for step in steps]
+    whole = shape_of(job)
+    installed = whole.index(INSTALL) if INSTALL in whole else len(whole)
+    shape = [step for number, step in enumerate(whole) if not (1 < number < installed and step in BEFORE)]
+    shape = shape[:-1] if shape[-1:] == [UPLOAD] else shape
     if len(shape) != 4:
         return [f"it has {len(shape)} steps and not four"]
-    wanted = ("actions/checkout", "actions/setup-python", INSTALL)
+    wanted = (CHECKED_OUT, "actions/setup-python", INSTALL)
     found = [
         f"{is_!r} stands where {should!r} belongs" for is_, should in zip(shape, wanted, strict=False) if is_ != should
     ]
     if not CALL.fullmatch(shape[3]):
         found.append(f"{shape[3]!r} is not one call of nox or invoke")
-    if steps[0].get("with", {}).get("persist-credentials") is not False:
+    if job["steps"][0].get("with", {}).get("persist-credentials") is not False:
         found.append("its checkout keeps credentials")
+    if set(job.get("permissions", {}).values()) - {"read"}:
+        found.append("it may write, and runs code of the repository")
     return found
 
 
-def gates_called(call: str, matrix: dict[str, list[str]]) -> set[str]:
+def call_of(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the step that calls nox or invoke."""
+    return next(dict(step) for step in job["steps"] if CALL.fullmatch(step.get("run", "").strip()))
+
+
+def gates_called(step: dict[str, Any], matrix: dict[str, list[str]]) -> set[str]:
     """Return the sessions that a job's call runs, for each entry of its matrix."""
-    words = call.partition(" -- ")[0].removeprefix("nox -s ")
+    words = step["run"].strip().partition(" -- ")[0].removeprefix("nox -s ").replace('"', "")
+    for name, value in step.get("env", {}).items():
+        words = words.replace(f"${name}", str(value))
     variants = [words]
     for name, values in matrix.items():
         variants = [text.replace(f"${{{{ matrix.{name} }}}}", value) for text in variants for value in values]
@@ -79,31 +129,84 @@ def with_required(names: set[str]) -> set[str]:
     return found
 
 
-def test_there_are_workflows() -> None:
-    assert "backend-ci.yml" in WORKFLOWS
-
-
-@pytest.mark.parametrize("job", jobs())
+@pytest.mark.parametrize("job", jobs_that_call())
 def test_a_job_is_checkout_python_the_lock_and_one_call(job: dict[str, Any]) -> None:
     assert problems_of(job) == []
 
 
+@pytest.mark.parametrize("key", WITHOUT_CODE, ids="-".join)
+def test_the_exceptions_are_what_they_are_named_for_and_write_what_they_must(key: tuple[str, str]) -> None:
+    writes = {name for name, may in JOBS[key]["permissions"].items() if may != "read"}
+    assert (shape_of(JOBS[key]), writes) == WITHOUT_CODE[key]
+
+
+def test_actions_are_pinned_by_commit_with_the_version_beside_and_each_by_one() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in WORKFLOWS.values():
+        for line in path.read_text("utf-8").splitlines():
+            if "uses:" in line:
+                match = re.fullmatch(r" +(?:- )?uses: ([\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)", line)
+                assert match, f"{path.name}: {line}"
+                action, _, pin = match[1].partition("@")
+                pins.setdefault("/".join(action.split("/")[:2]), set()).add(pin)
+    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+
+
+def test_trivy_is_none_of_those_that_were_compromised() -> None:
+    steps = [step for job in JOBS.values() for step in job["steps"] if "trivy" in step.get("uses", "").lower()]
+    assert {step["uses"] for step in steps} == {"aquasecurity/setup-trivy@3fb12ec12f41e471780db15c232d5dd185dcb514"}
+    assert not {step["with"]["version"].removeprefix("v") for step in steps} & {*trivy.COMPROMISED, "latest"}
+
+
 @pytest.mark.parametrize("job", jobs())
-def test_actions_are_pinned_by_commit(job: dict[str, Any]) -> None:
+def test_every_job_ends_and_runs_on_a_machine_with_a_version(job: dict[str, Any]) -> None:
+    assert job["runs-on"] == "ubuntu-24.04"
+    assert job["timeout-minutes"] <= 60
     for step in job["steps"]:
-        assert "uses" not in step or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step["uses"])
+        if step.get("uses", "").startswith(CHECKED_OUT):
+            assert step["with"]["persist-credentials"] is False
+        if step.get("uses", "").startswith(UPLOAD):
+            assert step["with"]["retention-days"] == 90
+            assert step["with"]["if-no-files-found"] == "error"
+
+
+@pytest.mark.parametrize("file", sorted(WORKFLOWS))
+def test_no_secret_is_within_reach_of_a_pull_request(file: str) -> None:
+    workflow = load(WORKFLOWS[file])
+    assert not set(workflow["on"]) & {"pull_request_target", "workflow_run", "issue_comment"}
+    for name, job in workflow["jobs"].items():
+        if "secrets." in str(job):
+            assert "pull_request" not in workflow["on"], name
+            assert job["environment"] in {"staging", "production"}, name
+    assert "secrets." not in str({name: part for name, part in workflow.items() if name != "jobs"})
 
 
 def test_every_gate_is_called_by_a_job() -> None:
     called: set[str] = set()
-    for path in WORKFLOWS.values():
-        for job in load(path)["jobs"].values():
-            call = job["steps"][-1].get("run", "").strip()
-            if call.startswith("nox"):
-                called |= gates_called(call, job.get("strategy", {}).get("matrix", {}))
+    for key, job in JOBS.items():
+        if key not in WITHOUT_CODE and (step := call_of(job))["run"].startswith("nox"):
+            called |= gates_called(step, job.get("strategy", {}).get("matrix", {}))
     gates = set(nox.registry.get())
     assert called <= gates
     assert gates - with_required(called) == set()
+
+
+def test_every_act_that_is_called_exists_and_takes_these_options() -> None:
+    calls = [call_of(job)["run"].split() for key, job in JOBS.items() if key not in WITHOUT_CODE]
+    acts = [words[1:] for words in calls if words[0] == "invoke"]
+    assert acts
+    for name, *options in acts:
+        declared = find_act(name)
+        assert declared, name
+        parser_of(name, declared).parse_args(options)
+
+
+def test_the_security_gate_takes_the_options_that_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    options = call_of(JOBS["security-scan.yml", "security"])["run"].partition(" -- ")[2].split()
+    with pytest.raises(SystemExit, match="0"):
+        program.main(["--help"])
+    assert options
+    assert set(options) <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
 @pytest.mark.parametrize("file", sorted(WORKFLOWS))
@@ -113,13 +216,65 @@ def test_a_workflow_may_read_only_and_ends_what_it_replaces(file: str) -> None:
     assert workflow["concurrency"]["group"]
 
 
-def test_the_backends_workflow_runs_on_both_branches_by_hand_and_for_what_it_concerns() -> None:
+def test_the_backends_workflow_runs_on_every_pull_request_by_hand_and_for_the_pushes_that_it_concerns() -> None:
     triggers = load(WORKFLOWS["backend-ci.yml"])["on"]
     assert set(triggers) == {"push", "pull_request", "workflow_dispatch"}
-    for name in ("push", "pull_request"):
-        assert triggers[name]["branches"] == ["main", "develop"]
-        assert {"backend/**", "fairlead/**", "pyproject.toml", "requirements*.txt"} <= set(triggers[name]["paths"])
-    assert triggers["push"] == triggers["pull_request"]
+    assert triggers["push"]["branches"] == ["main", "develop"]
+    assert {"backend/**", "fairlead/**", "pyproject.toml", "requirements*.txt"} <= set(triggers["push"]["paths"])
+    # Its checks are required, and GitHub waits without end for a required check that a filter left out.
+    assert triggers["pull_request"] == {"branches": ["main", "develop"]}
+
+
+@pytest.mark.parametrize(("file", "fields"), [("security-scan.yml", "* * *"), ("codeql.yml", "* * [0-6]")])
+def test_what_is_looked_for_without_a_change_runs_by_the_clock(file: str, fields: str) -> None:
+    triggers = load(WORKFLOWS[file])["on"]
+    assert set(triggers) == {"push", "pull_request", "schedule", "workflow_dispatch"}
+    assert triggers["push"] == triggers["pull_request"] == {"branches": ["main", "develop"]}
+    (clock,) = triggers["schedule"]
+    assert re.fullmatch(r"\d+ \d+ " + fields.replace("*", r"\*"), clock["cron"])
+
+
+def test_codeql_looks_at_the_code_and_at_the_workflows_with_the_wider_queries() -> None:
+    job = JOBS["codeql.yml", "analyse"]
+    assert job["strategy"]["matrix"] == {"language": ["python", "actions"]}
+    assert job["steps"][1]["with"]["queries"] == "security-extended"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "environment", "call", "needs"),
+    [
+        ("deploy-staging.yml", "deploy", "staging", "invoke deploy --env staging --auto-confirm", {"gates"}),
+        ("deploy.yml", "deploy", "production", "invoke deploy --env production --auto-confirm", {"gates", "attest"}),
+        ("deploy.yml", "promote", "production", "invoke promote --from staging --to production --auto-confirm", set()),
+    ],
+)
+def test_a_deploy_waits_for_its_gates_goes_alone_and_keeps_its_record(
+    file: str, name: str, environment: str, call: str, needs: set[str]
+) -> None:
+    job = JOBS[file, name]
+    asked = job.get("needs", [])
+    assert ({asked} if isinstance(asked, str) else set(asked)) == needs
+    assert job["environment"] == environment
+    assert call_of(job)["run"] == call
+    assert load(WORKFLOWS[file])["concurrency"] == {"group": f"deploy-{environment}", "cancel-in-progress": False}
+    assert job["steps"][-1]["if"] == "always()"
+    assert job["steps"][-1]["with"]["path"].split() == [".fairlead/history.jsonl", ".fairlead/bundles/"]
+    assert job["steps"][0]["with"]["fetch-depth"] == 0
+
+
+def test_deploys_and_releases_come_from_where_they_should() -> None:
+    triggers = {name: load(WORKFLOWS[f"{name}.yml"])["on"] for name in ("deploy-staging", "deploy", "release")}
+    assert triggers["deploy-staging"]["push"] == {"branches": ["develop"]}
+    assert triggers["deploy"]["push"] == {"branches": ["main"], "tags": ["v*"]}
+    assert triggers["release"] == {"push": {"tags": ["v*"]}}
+    assert all("workflow_dispatch" in triggers[name] for name in ("deploy", "deploy-staging"))
+
+
+@pytest.mark.parametrize("name", ["deploy", "promote"])
+def test_production_looks_up_who_approved_its_run(name: str) -> None:
+    job = JOBS["deploy.yml", name]
+    assert job["permissions"] == {"actions": "read", "contents": "read"}
+    assert call_of(job)["env"]["GITHUB_TOKEN"] == "${{ github.token }}"
 
 
 def test_performance_is_measured_where_what_is_served_or_how_it_is_measured_changed() -> None:
@@ -137,7 +292,38 @@ def test_the_suites_run_in_full_on_main_weekly_and_by_hand_and_their_quick_part_
     assert workflow["jobs"]["suites"]["env"] == {"SMOKE_TEST": "${{ github.event_name == 'pull_request' }}"}
 
 
+def secrets_of(environment: str) -> set[str]:
+    """Return the names of the secrets that the jobs of an environment are given."""
+    deploying = [str(job) for job in JOBS.values() if job.get("environment") == environment]
+    return {name for job in deploying for name in re.findall(r"secrets\.(\w+)", job)}
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_deploying_job_is_given_what_its_environment_declares_and_the_page_lists_that(environment: str) -> None:
+    loaded = config.load(ROOT, environ={}).environment(environment)
+    given = secrets_of(environment)
+    assert {loaded.token_env, "VERIFY_EMAIL", "VERIFY_PASSWORD"} <= given
+    assert not loaded.backup or loaded.database_url_env in given
+    page = (ROOT / protection.DOCUMENT).read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{environment}` |")]
+    assert set(re.findall(r"`(\w+)`", row.split("|")[4])) == given
+
+
+def test_a_tag_is_deployed_as_what_it_is_and_staging_is_asked_with_a_token_of_its_own() -> None:
+    given = call_of(JOBS["deploy.yml", "deploy"])["env"] | call_of(JOBS["deploy.yml", "promote"])["env"]
+    environ = {name: value for name, value in given.items() if name.startswith("FAIRLEAD_")}
+    assert len(environ) == 2
+    loaded = config.load(
+        ROOT, environ={name: value.replace("${{ github.ref_name }}", "v1.2.3") for name, value in environ.items()}
+    )
+    assert loaded.environment("production").branch == "v1.2.3"
+    assert loaded.environment("staging").token_env == "STAGING_RAILWAY_TOKEN"
+    assert "refs/tags/v" in JOBS["deploy.yml", "deploy"]["if"]
+
+
 CHECKOUT = {"uses": "actions/checkout@" + "0" * 40, "with": {"persist-credentials": False}}
+TRIVY = {"uses": "aquasecurity/setup-trivy@" + "0" * 40}
+KEEP = {"uses": "actions/upload-artifact@" + "0" * 40}
 PYTHON = {"uses": "actions/setup-python@" + "0" * 40}
 NOX = {"run": "nox -s lint"}
 
@@ -153,6 +339,12 @@ NOX = {"run": "nox -s lint"}
         [CHECKOUT, PYTHON, {"run": "pip install nox"}, NOX],
         [PYTHON, CHECKOUT, {"run": INSTALL}, NOX],
         [{"uses": CHECKOUT["uses"]}, PYTHON, {"run": INSTALL}, NOX],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, TRIVY, NOX],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, NOX, TRIVY],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, KEEP, NOX],
+        [TRIVY, CHECKOUT, PYTHON, {"run": INSTALL}, NOX],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, {"run": "nox -s unit-${{ matrix.python }}"}],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, {"run": "nox -s $(cat gates)"}],
         [CHECKOUT, PYTHON, {"run": INSTALL}, {"run": "nox -s lint; curl example.com"}],
     ],
 )
@@ -160,10 +352,18 @@ def test_a_job_that_departs_from_the_rule_is_caught(steps: list[dict[str, Any]])
     assert problems_of({"steps": steps})
 
 
-def test_a_job_that_keeps_the_rule_is_not_caught() -> None:
-    assert problems_of({"steps": [CHECKOUT, PYTHON, {"run": INSTALL}, NOX]}) == []
+def test_a_job_that_may_write_and_runs_code_is_caught() -> None:
+    steps = [CHECKOUT, PYTHON, {"run": INSTALL}, NOX]
+    assert problems_of({"steps": steps, "permissions": {"contents": "write"}})
+
+
+@pytest.mark.parametrize(
+    "steps", [[CHECKOUT, PYTHON, {"run": INSTALL}, NOX], [CHECKOUT, PYTHON, TRIVY, {"run": INSTALL}, NOX, KEEP]]
+)
+def test_a_job_that_keeps_the_rule_is_not_caught(steps: list[dict[str, Any]]) -> None:
+    assert problems_of({"steps": steps, "permissions": {"contents": "read"}}) == []
 
 
 def test_a_matrix_counts_for_each_of_its_entries() -> None:
-    call = "nox -s unit-${{ matrix.python }} lint"
-    assert gates_called(call, {"python": ["3.11", "3.14"]}) == {"unit-3.11", "unit-3.14", "lint"}
+    step = {"run": 'nox -s "unit-$PYTHON" lint', "env": {"PYTHON": "${{ matrix.python }}"}}
+    assert gates_called(step, {"python": ["3.11", "3.14"]}) == {"unit-3.11", "unit-3.14", "lint"}
