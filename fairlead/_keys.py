@@ -80,6 +80,11 @@ SECTIONS: Final[dict[str, dict[str, Key]]] = {
         "dockerfile-path": Key("string"),
         "sleep": Key("boolean"),
     },
+    "security": {
+        "ignore": Key("list of exceptions", ()),
+        "licences": Key("list of strings", ()),
+        "licence-exceptions": Key("table of strings", {}),
+    },
     "performance": {
         "api-p95": Key("milliseconds", 200.0),
         "query-p95": Key("milliseconds", 50.0),

@@ -1,7 +1,7 @@
 """The locks of the repository, and how one is read."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,12 @@ _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One requirement of a lock: name, version, and the hashes of the files that may be installed for it."""
+    """One requirement of a lock: name, version, the hashes of the files that may be installed for it, and its line."""
 
     name: str
     version: str
     hashes: tuple[str, ...]
+    line: int = field(default=1, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}=={self.version}"
@@ -30,12 +31,16 @@ def parse(text: str) -> tuple[dict[str, Pin], list[str]]:
     """Read a lock; return its pins by normalised name, and a line for each thing in it that must not be there."""
     pins: dict[str, Pin] = {}
     problems: list[str] = []
-    for number, line in enumerate(text.replace("\\\n", " ").splitlines(), start=1):
+    standing = 1
+    # An entry goes on where its line ends in a backslash; `standing` is the line that it begins on.
+    for number, entry_lines in enumerate(re.split(r"(?<!\\)\n", text), start=1):
+        line, first = entry_lines.replace("\\\n", " "), standing
+        standing += entry_lines.count("\n") + 1
         entry = line.split(" #")[0].strip()
         if re.search(r"(?:https?|file)://|--(?:extra-)?index-url|--find-links|--trusted-host", line):
             problems.append(f"entry {number} names an address or an index: {entry or line.strip()}")
         elif match := _PIN.match(entry):
-            pin = Pin(normalise(match["name"]), match["version"], tuple(_HASH.findall(entry)))
+            pin = Pin(normalise(match["name"]), match["version"], tuple(_HASH.findall(entry)), first)
             pins[pin.name] = pin
             if not pin.hashes:
                 problems.append(f"{pin} has no hash")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 
@@ -115,6 +116,37 @@ class CoverageConfig:
     functions: float
     lines: float
     folders: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityException:
+    """A finding that is accepted through the day `expires`: a rule or advisory, in one file where `path` names it.
+
+    `tool` names whose finding it is, where a machine may lack that tool.
+    """
+
+    id: str
+    reason: str
+    expires: date
+    path: str = ""
+    tool: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.id} in {self.path}" if self.path else self.id
+
+    def __str__(self) -> str:
+        return f"{self.name} until {self.expires:%Y-%m-%d}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityConfig:
+    """What the security gate accepts: findings, and licences (by SPDX identifier; by package with a reason)."""
+
+    ignore: tuple[SecurityException, ...]
+    licences: tuple[str, ...]
+    licence_exceptions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Checks configuration values: takes what a file, a variable or a flag gave, returns it in its type or says why not."""
 
 from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
+
+from fairlead._sections import SecurityException
 
 _LONGEST_SHOWN = 60
 
@@ -104,6 +107,31 @@ def _check_percentages(raw: Any) -> Mapping[str, float]:
     return MappingProxyType({name: _CHECKS["per cent"](value) for name, value in raw.items()})
 
 
+def _check_exceptions(raw: Any) -> tuple[SecurityException, ...]:
+    if not isinstance(raw, list | tuple) or not all(isinstance(item, Mapping) for item in raw):
+        raise ValueError(f"must be a list of tables, each with id, reason and expires, not {describe(raw)}")
+    return tuple(_check_exception(item) for item in raw)
+
+
+def _check_exception(raw: Mapping[str, Any]) -> SecurityException:
+    name = raw.get("id")
+    told = f"the entry {name!r}" if isinstance(name, str) and name else "each entry"
+    if unknown := sorted(set(raw) - {"id", "reason", "expires", "path", "tool"}):
+        raise ValueError(f"takes id, reason, expires, path and tool; {told} has {', '.join(unknown)}")
+    for key in ("id", "reason"):
+        if not isinstance(raw.get(key), str) or not raw[key].strip():
+            raise ValueError(f"needs {'an id' if key == 'id' else 'a reason'}, a text, for {told}")
+    expires = raw.get("expires")
+    if not isinstance(expires, date) or isinstance(expires, datetime):
+        raise ValueError(f"needs a day on which {told} expires, such as expires = 2027-01-31 (without quotes)")
+    for key in ("path", "tool"):
+        if not isinstance(raw.get(key, ""), str):
+            raise ValueError(f"takes a text as the {key} of {told}, not {describe(raw[key])}")
+    return SecurityException(
+        raw["id"].strip(), raw["reason"].strip(), expires, raw.get("path", ""), raw.get("tool", "")
+    )
+
+
 def _check_choice(raw: Any, choices: list[str]) -> str:
     if raw not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}, not {describe(raw)}")
@@ -122,6 +150,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "list of strings": _check_strings,
     "table of strings": _check_string_table,
     "table of percentages": _check_percentages,
+    "list of exceptions": _check_exceptions,
     "port": lambda raw: _whole_number(raw, low=0, high=65535, what="a port from 1 to 65535 (0: any free one)"),
     "seconds": lambda raw: _number(raw, low=0.1, high=86400, what="a number of seconds from 0.1 to 86400"),
     "seconds or 0": lambda raw: _number(raw, low=0, high=86400, what="a number of seconds from 0 to 86400"),

@@ -26,6 +26,8 @@ from fairlead._sections import (
     PerformanceConfig,
     PlatformConfig,
     RailwayConfig,
+    SecurityConfig,
+    SecurityException,
     VerifyConfig,
 )
 from fairlead._values import check, describe, from_text
@@ -42,6 +44,8 @@ __all__ = [
     "PerformanceConfig",
     "PlatformConfig",
     "RailwayConfig",
+    "SecurityConfig",
+    "SecurityException",
     "VerifyConfig",
     "load",
 ]
@@ -71,6 +75,13 @@ _SECRET_VARIABLES = (
     "VERIFY_STRIPE_WEBHOOK_SECRET",
 )
 
+#: What the names of variables end in that hold secrets by custom. A value shorter than so many letters is masked where
+#: the configuration names its variable alone: a password of `postgres` would mask every mention of PostgreSQL.
+_SECRET_NAME = re.compile(
+    r"(?:TOKEN|SECRET|PASSWORD|PASSPHRASE|(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION)_?KEY)$"
+)
+_SHORTEST_GUESSED = 12
+
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -97,6 +108,7 @@ class Config:
     railway: RailwayConfig
     coverage: CoverageConfig
     performance: PerformanceConfig
+    security: SecurityConfig
     environments: Mapping[str, EnvironmentConfig]
     values: Mapping[str, Any] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
@@ -150,6 +162,7 @@ def load(
         railway=RailwayConfig(**sections["railway"]),
         coverage=CoverageConfig(**sections["coverage"]),
         performance=PerformanceConfig(**sections["performance"]),
+        security=SecurityConfig(**sections["security"]),
         environments=MappingProxyType(environments),
         values=MappingProxyType(reader.values),
         sources=MappingProxyType(reader.sources),
@@ -259,6 +272,11 @@ def _mask_secrets(environments: Iterable[EnvironmentConfig], environ: Mapping[st
         # Of an address the password alone is a secret; the rest says where things went wrong.
         for password in passwords_in(environ.get(one.database_url_env or "", "")):
             redact.register(password)
+    for name, value in environ.items():
+        secrets = {value} if _SECRET_NAME.search(name.upper()) else passwords_in(value) if "://" in value else set()
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_GUESSED:
+                redact.register(secret)
 
 
 def _find_root() -> Path:

@@ -1,47 +1,182 @@
-"""The security gate's program: `python -m fairlead.security [--advisories PATH] [--osv-url URL]`."""
+"""The security gate's program: `python -m fairlead.security`; `--help` tells its options."""
 
 import argparse
+import concurrent.futures
 import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from fairlead import _output, config
-from fairlead._locks import LOCKS, parse, read_lock
-from fairlead.exceptions import Error
-from fairlead.security import advisories, audit, bandit, report
+from fairlead import _output, _program, build, config
+from fairlead._locks import LOCKS
+from fairlead.security import (
+    actionlint,
+    advisories,
+    audit,
+    bandit,
+    detect_secrets,
+    hadolint,
+    kingfisher,
+    licences,
+    rebaseline,
+    results,
+    safety,
+    sbom,
+    schemas,
+    trivy,
+    zizmor,
+)
+from fairlead.security.judge import Judgement, judge
+from fairlead.security.locked import Locked, read_locked
+from fairlead.security.report import Scan
+
+#: Tools that a person's machine may lack, and CI's must not.
+_REQUIRED_IN_CI: Final = frozenset({trivy.NAME})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the tools look at: the project, its locks' packages, and where, or in what, advisories are looked up."""
+
+    loaded: config.Config
+    locked: dict[str, Locked]
+    osv_url: str
+    database: advisories.Database | None = None
+
+    @property
+    def root(self) -> Path:
+        """The repository's folder."""
+        return self.loaded.root
+
+
+def _scan_code(order: Order) -> Scan:
+    backend = order.loaded.backend.relative_to(order.root).as_posix()
+    return bandit.scan(order.root, ["fairlead", f"{backend}/app"])
+
+
+#: Every tool by its name, those that take longest first; they run side by side.
+RUNNERS: Final[dict[str, Callable[[Order], Scan]]] = {
+    "bandit": _scan_code,
+    "detect-secrets": lambda order: detect_secrets.scan(order.root),
+    "safety": lambda order: safety.scan(
+        order.root, LOCKS, expected=order.locked, url=order.osv_url, database=order.database
+    ),
+    "pip-audit": lambda order: audit.scan(
+        order.root, LOCKS, expected=order.locked, url=order.osv_url, database=order.database
+    ),
+    "kingfisher": lambda order: kingfisher.scan(order.root),
+    "check-jsonschema": lambda order: schemas.scan(order.root),
+    "zizmor": lambda order: zizmor.scan(order.root),
+    "actionlint": lambda order: actionlint.scan(order.root),
+    "hadolint": lambda order: hadolint.scan(order.root),
+    "trivy": lambda order: trivy.scan(order.root, expected=order.locked),
+    "licences": lambda order: licences.scan(order.locked, order.loaded.security),
+    "sbom": lambda order: sbom.scan(order.loaded, order.loaded.state_dir / results.FOLDER),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run every tool, print what each found and what it could not look at, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="nox -s security --", description="Scan the code and audit the locks.")
+    """Run every tool, say what each found and what it could not look at, and return the exit code."""
+    return _program.run(_gate, arguments)
+
+
+def _gate(arguments: Sequence[str]) -> int:
+    flags = _parser().parse_args(arguments)
+    loaded = config.load()
+    if flags.write_baseline:
+        unjudged = rebaseline.write(loaded.root, history=flags.history)
+        _output.status("ok", f"the baseline of secrets is written; {unjudged} of its entries have to be judged")
+        return 0
+    with _ordered(loaded, flags) as order:
+        runners = [runner for name, runner in RUNNERS.items() if name in (flags.only or RUNNERS)]
+        if flags.history:
+            runners.append(lambda order: kingfisher.scan(order.root, history=True))
+        scans = _run(order, runners)
+    in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
+    judgement = judge(
+        scans,
+        exceptions=loaded.security.ignore,
+        today=datetime.now(UTC).date(),
+        required=_REQUIRED_IN_CI - set(flags.without) if in_ci else (),
+        partial=bool(flags.only),
+    )
+    facts = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
+    results.write(loaded.state_dir / results.FOLDER, judgement, revision=facts.revision)
+    _show(judgement)
+    if flags.only:
+        _output.status("note", f"nothing but {', '.join(flags.only)} was asked for: this says nothing of the rest")
+    return judgement.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nox -s security --", description="Scan code, locks, secrets, workflows and images; list what is shipped."
+    )
     parser.add_argument("--advisories", type=Path, metavar="PATH", help="a file or folder to audit against, no network")
     parser.add_argument("--osv-url", default=audit.OSV_URL, metavar="URL", help=f"default: {audit.OSV_URL}")
-    flags = parser.parse_args(arguments)
-    try:
-        loaded = config.load()
-        backend = loaded.backend.relative_to(loaded.root).as_posix()
-        with contextlib.ExitStack() as stack:
-            url, unreadable = flags.osv_url, {}
-            if flags.advisories is not None:
-                database = advisories.load(flags.advisories)
-                _output.status("note", f"auditing against the {len(database)} advisories in {flags.advisories}")
-                url, unreadable = stack.enter_context(advisories.serve(database)), database.unreadable
-            packages = locked(loaded.root, LOCKS)
-            scans = [
-                bandit.scan(loaded.root, ["fairlead", f"{backend}/app"]),
-                audit.scan(loaded.root, LOCKS, expected=packages, url=url, unreadable=unreadable),
-            ]
-        return report.judge(scans)
-    except Error as error:
-        _output.error(f"security could not be checked: {error.message}", hint=error.hint)
-        return error.exit_code
+    parser.add_argument("--history", action="store_true", help="look for secrets in all that was ever committed, too")
+    parser.add_argument(
+        "--write-baseline", action="store_true", help="write .secrets.baseline from what is found now, and stop"
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=sorted(_REQUIRED_IN_CI),
+        metavar="TOOL",
+        help="a tool that this machine cannot have, which fails under CI unless it is named here",
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], choices=sorted(RUNNERS), metavar="TOOL", help="run that tool alone"
+    )
+    return parser
 
 
-def locked(root: Path, locks: Sequence[str]) -> dict[str, str]:
-    """Return name and version of every package in the locks, whatever its markers say."""
-    pins = (pin for lock in locks for pin in parse(read_lock(root, lock))[0].values())
-    return {pin.name: pin.version for pin in pins}
+@contextlib.contextmanager
+def _ordered(loaded: config.Config, flags: argparse.Namespace) -> Iterator[Order]:
+    locked = read_locked(loaded.root)
+    if flags.advisories is None:
+        yield Order(loaded, locked, flags.osv_url)
+        return
+    database = advisories.load(flags.advisories)
+    _output.status("note", f"auditing against the {len(database)} advisories in {flags.advisories}")
+    with advisories.serve(database) as url:
+        yield Order(loaded, locked, url, database)
+
+
+def _run(order: Order, runners: Sequence[Callable[[Order], Scan]]) -> list[Scan]:
+    """Run the tools side by side, as many as there are cores, and tell of each that passes as it ends."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running = [pool.submit(runner, order) for runner in runners]
+        try:
+            for future in concurrent.futures.as_completed(running):
+                scan = future.result()
+                if scan.passed:
+                    _output.status("ok", f"{scan.tool}: {scan.looked_at}, nothing found")
+            return [future.result() for future in running]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _show(judgement: Judgement) -> None:
+    for scan in judgement.scans:
+        if scan.findings:
+            count = "1 finding" if len(scan.findings) == 1 else f"{len(scan.findings)} findings"
+            _output.error(f"{scan.tool}: {count} ({scan.looked_at})", problems=[str(one) for one in scan.findings])
+        if scan.gaps:
+            _output.error(f"{scan.tool}: could not be checked", problems=scan.gaps)
+        elif scan.not_run:
+            _output.status("warn", f"{scan.tool}: not run: {scan.not_run}")
+    for tool, finding, one in judgement.excepted:
+        _output.status("note", f"{tool}: excepted until {one.expires:%Y-%m-%d}: {finding} ({one.reason})")
+    if judgement.stale:
+        _output.error("tool.fairlead.security.ignore holds what is no exception any more", problems=judgement.stale)
+    if not judgement.scans:
+        _output.error("security could not be checked: no tool ran")
 
 
 if __name__ == "__main__":

@@ -2,20 +2,28 @@
 
 import dataclasses
 import json
+import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from fairlead._http import is_loopback
 from fairlead._process import run
-from fairlead.exceptions import CommandError
+from fairlead.exceptions import Error
+from fairlead.security import dependencies
+from fairlead.security.advisories import Database
+from fairlead.security.locked import Locked, find_unlocked
 from fairlead.security.report import Finding, Scan
 
 OSV_URL: Final = "https://api.osv.dev/v1/query"
 _SECONDS_PER_REQUEST: Final = 15
 _SECONDS: Final = 240
+#: What pip-audit logs, and does not fail for, when it cannot read an advisory that the service answered with.
+_PASSED_OVER: Final = re.compile(r"Unsupported OSV schema version|is missing 'affected' list")
 
 
 def command(locks: Sequence[str], *, url: str, report: Path, cache: Path) -> list[str]:
@@ -26,8 +34,8 @@ def command(locks: Sequence[str], *, url: str, report: Path, cache: Path) -> lis
     return [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", *sources, *service, *output]
 
 
-def read(text: str, *, expected: Mapping[str, str]) -> Scan:
-    """Read pip-audit's JSON report on the locked packages `expected`, name to version.
+def read(text: str, *, expected: Mapping[str, Locked], control: Locked | None = None) -> Scan:
+    """Read pip-audit's JSON report on the locked packages `expected`, audited together with `control`.
 
     A package that was skipped, that the report lacks, or that was audited at another version is a gap.
     """
@@ -35,62 +43,57 @@ def read(text: str, *, expected: Mapping[str, str]) -> Scan:
         entries: list[dict[str, Any]] = json.loads(text)["dependencies"]
         skipped = {entry["name"]: str(entry["skip_reason"]) for entry in entries if "skip_reason" in entry}
         audited = {entry["name"]: str(entry["version"]) for entry in entries if "skip_reason" not in entry}
-        findings = {
-            (entry["name"], found["id"]): Finding(
-                f"{entry['name']} {entry['version']}",
-                " ".join([found["id"], *found.get("aliases", [])]),
-                f"{_shortened(found.get('description', ''))} {_advice(found.get('fix_versions', []))}",
-            )
+        found = {
+            (entry["name"], one["id"]): _read_finding(entry, one, expected)
             for entry in entries
-            for found in entry.get("vulns", [])
+            for one in entry.get("vulns", [])
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return Scan("pip-audit", "nothing", gaps=(f"its report is not usable: {type(error).__name__} {error}",))
-    gaps = [f"{name}: skipped: {reason}" for name, reason in sorted(skipped.items())]
-    for name, version in sorted(expected.items()):
-        if name not in skipped and audited.get(name) != version:
-            instead = f" ({audited[name]} was)" if name in audited else ""
-            gaps.append(f"{name} {version}: was not audited{instead}")
-    if not expected:
-        gaps.append("the locks hold no package")
-    looked_at = f"{len(set(audited) & set(expected))} of {len(expected)} locked packages audited"
-    return Scan("pip-audit", looked_at, tuple(findings.values()), tuple(gaps))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Scan("pip-audit", "nothing", gaps=(dependencies.describe(text),))
+    findings, gaps = dependencies.take_out_control(found.values(), control)
+    gaps += dependencies.find_gaps(expected, audited, skipped)
+    count = sum(audited.get(name) == pin.version for name, pin in expected.items())
+    return Scan("pip-audit", f"{count} of {len(expected)} locked packages audited", findings, tuple(gaps))
 
 
 def scan(
     root: Path,
     locks: Sequence[str],
     *,
-    expected: Mapping[str, str],
+    expected: Mapping[str, Locked],
     url: str = OSV_URL,
-    unreadable: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    database: Database | None = None,
 ) -> Scan:
     """Audit every package of the locks against the OSV service at `url`.
 
-    `unreadable` names, by package, advisories that the service knows and cannot apply: each is a gap.
+    `database` is what the service answers from, where that is known: what it cannot say of a package is a gap.
     """
     with tempfile.TemporaryDirectory(prefix="fairlead-audit-") as scratch:
-        report = Path(scratch) / "report.json"
+        folder, control = Path(scratch), dependencies.choose_control(expected)
+        report = folder / "report.json"
+        sources = [*locks, *([str(dependencies.write_control(control, folder))] if control is not None else [])]
         try:
-            arguments = command(locks, url=url, report=report, cache=Path(scratch) / "cache")
-            done = run(arguments, cwd=root, check=False, timeout=_SECONDS)
-        except CommandError as error:
+            gaps = find_unlocked(root, locks)
+            arguments = command(sources, url=url, report=report, cache=folder / "cache")
+            done = run(arguments, cwd=root, env=_environment(url), check=False, timeout=_SECONDS)
+        except Error as error:
             return Scan("pip-audit", "nothing", gaps=(error.message,))
         if not report.is_file():
-            why = (done.output.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            return Scan("pip-audit", "nothing", gaps=(f"it wrote no report, asking {url}: {why}",))
-        outcome = read(report.read_text("utf-8"), expected=expected)
-    gaps = [
-        f"{name}: its advisory {advisory} names versions that cannot be read"
-        for name in sorted(set(expected) & set(unreadable))
-        for advisory in unreadable[name]
-    ]
+            why = f"it wrote no report, asking {url}: {dependencies.find_cause(done)}"
+            return Scan("pip-audit", "nothing", gaps=(*gaps, why))
+        outcome = read(report.read_text("utf-8"), expected=expected, control=control)
+    gaps += [f"it passed over an advisory: {line}" for line in done.stderr.splitlines() if _PASSED_OVER.search(line)]
+    gaps += [] if database is None else database.find_gaps(expected)
     return dataclasses.replace(outcome, gaps=(*outcome.gaps, *gaps))
 
 
-def _shortened(text: str, length: int = 120) -> str:
-    return text if len(text) <= length else f"{text[:length].rstrip()}…"
+def _environment(url: str) -> dict[str, str]:
+    """Return this process's environment without what would have pip-audit ask another service, or look away."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    return {**kept, "NO_PROXY": "*", "no_proxy": "*"} if is_loopback(urlsplit(url).hostname or "") else kept
 
 
-def _advice(versions: Sequence[str]) -> str:
-    return f"(fixed in {', '.join(versions)})" if versions else "(no version fixes it)"
+def _read_finding(entry: Mapping[str, Any], one: Mapping[str, Any], expected: Mapping[str, Locked]) -> Finding:
+    says = dependencies.advise(one.get("description", ""), one.get("fix_versions", []))
+    names = [one["id"], *one.get("aliases", [])]
+    return dependencies.make_finding(expected, entry["name"], entry["version"], names=names, says=says)

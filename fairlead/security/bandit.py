@@ -28,7 +28,7 @@ def read(text: str, *, expected: Collection[str]) -> Scan:
         report: dict[str, Any] = json.loads(text)
         scanned = {_relative(name) for name in report["metrics"] if name != "_totals"}
         findings = tuple(
-            Finding(f"{_relative(one['filename'])}:{one['line_number']}", one["test_id"], one["issue_text"])
+            Finding(one["test_id"], one["issue_text"], _relative(one["filename"]), int(one["line_number"]))
             for one in report["results"]
         )
         skipped = {_relative(one["filename"]): str(one["reason"]) for one in report["errors"]}

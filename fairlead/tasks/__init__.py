@@ -24,7 +24,7 @@ _ALONE: Final[Mapping[str, str]] = {
     "releases": "releases",
     "verify": "verify",
 }
-_GROUPS: Final = ("config", "db", "env", "migrations", "platform", "railway")
+_GROUPS: Final = ("config", "db", "env", "image", "migrations", "platform", "railway", "security")
 
 
 def find_act(name: str) -> Act | None:

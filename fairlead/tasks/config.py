@@ -21,6 +21,8 @@ def show(json: bool = False) -> None:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -28,7 +30,7 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, tuple):
-        return ", ".join(value) or "-"
+        return ", ".join(str(item) for item in value) or "-"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={item}" for name, item in value.items()) or "-"
     return str(value)

@@ -26,6 +26,7 @@ _LEFT_BEHIND = (".git", ".nox", ".fairlead", ".venv", "venv", "__pycache__", ".*
 _UNIT = "tests/unit/gates/test_annotations.py"
 _COVERAGE_TESTS = "tests/unit/gates/test_coverage.py"
 _HASH = "0123456789abcdef" * 4
+_PINNED = r"actions/checkout@[0-9a-f]{40}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def set_thresholds(root: Path, percent: float) -> None:
     file.write_text(text, "utf-8")
 
 
-_AUDIT = ("security", "--", "--advisories", "tests/advisories")
+_SECURITY = ("security", "--", "--advisories", "tests/advisories", "--only")
 _FAILING = "def test_planted() -> None:\n    assert 1 == 2\n"
 _PLANT_ROUTE = append(
     "backend/app/routers/version.py",
@@ -137,19 +138,40 @@ DEFECTS = (
     Defect("coverage below its threshold", _COVERAGE, lambda root: set_thresholds(root, 99.9), "is below 99.9 %"),
     Defect(
         "vulnerable pin",
-        _AUDIT,
-        append("backend/requirements.txt", f"python-jose==3.3.0 \\\n    --hash=sha256:{_HASH}\n"),
-        r"python-jose 3\.3\.0: .*CVE-2024-33663",
+        (*_SECURITY, "pip-audit"),
+        append("requirements-gates.txt", f"python-jose==3.3.0 \\\n    --hash=sha256:{_HASH}\n"),
+        r"pip-audit: \d+ findings?[\s\S]*python-jose 3\.3\.0 [\s\S]*CVE-2024-33663",
+    ),
+    Defect(
+        "vulnerable pin, for the other audit",
+        (*_SECURITY, "safety"),
+        append("requirements-gates.txt", f"python-jose==3.3.0 \\\n    --hash=sha256:{_HASH}\n"),
+        r"safety: \d+ findings?[\s\S]*python-jose 3\.3\.0",
+    ),
+    Defect(
+        "action by its tag",
+        (*_SECURITY, "zizmor"),
+        lambda root: _replace(root / ".github/workflows/e2e.yml", _PINNED, "actions/checkout@v4"),
+        r"e2e\.yml:\d+: .*unpinned-uses",
+    ),
+    Defect(
+        "exception that has expired",
+        (*_SECURITY, "zizmor"),
+        append(
+            "pyproject.toml",
+            '\n[[tool.fairlead.security.ignore]]\nid = "B105"\nreason = "planted"\nexpires = 2020-01-01\n',
+        ),
+        "B105 has expired on 2020-01-01",
     ),
     Defect(
         "hard-coded secret",
-        _AUDIT,
+        (*_SECURITY, "bandit"),
         append("fairlead/exceptions.py", '\nDATABASE_PASSWORD = "correct-horse-battery"\n'),
         r"fairlead/exceptions\.py:\d+: B105",
     ),
     Defect(
         "file that cannot be scanned",
-        _AUDIT,
+        (*_SECURITY, "bandit"),
         append("backend/app/main.py", "\ndef (:\n"),
         r"could not be checked\n.*backend/app/main\.py: syntax error",
     ),
@@ -176,6 +198,12 @@ DEFECTS = (
     ),
     Defect("route that fails", ("contract", "--", "requests", "--write"), _PLANT_ROUTE, "Server error"),
 )
+
+
+def _replace(file: Path, pattern: str, text: str) -> None:
+    changed, count = re.subn(pattern, text, file.read_text("utf-8"))
+    assert count
+    file.write_text(changed, "utf-8")
 
 
 def _without(root: Path, requirement: str) -> str:

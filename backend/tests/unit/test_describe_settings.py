@@ -12,7 +12,7 @@ from app.settings.reference import EXAMPLES, OTHERS, TOGETHER
 GOOD = {
     "ENVIRONMENT": "production",
     "DATABASE_URL": "postgresql://maya:s3cr3t-Zq81@db.internal:5432/maya",
-    "JWT_SECRET_KEY": "Zk3v9QpL1xT7mB5sR2wY8nC4hJ6gD0fA-uEiOq",
+    "JWT_SECRET_KEY": "Zk3v9QpL1xT7mB5sR2wY8nC4hJ6gD0fA-uEiOq",  # pragma: allowlist secret - of this test alone
     "ENCRYPTION_KEY": "d1uXhZ0mG4sQy7RkVb9TjE2oNcL5aWfP8iKzMtU3xHg=",
 }
 #: Values that are good on their own for variables that belong together.

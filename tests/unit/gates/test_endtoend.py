@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import config
+from fairlead import _program, config
 from fairlead.config import Config
 from fairlead.exceptions import CommandError, ConfigurationError
-from fairlead.gates import _program, endtoend
+from fairlead.gates import endtoend
 from fairlead.gates.endtoend import Doubles, make_variables
 
 PYPROJECT = """\

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fairlead.exceptions import ConfigurationError
-from fairlead.security import advisories
+from fairlead.exceptions import ConfigurationError, InconclusiveError
+from fairlead.security import advisories, dependencies
 
 OWN = Path(__file__).resolve().parents[2] / "advisories"
 
@@ -17,7 +17,7 @@ def _advisory(*events: dict[str, str], name: str = "demo", **more: Any) -> dict[
         "package": {"name": name, "ecosystem": "PyPI"},
         "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
     }
-    return {"id": "GHSA-demo", "affected": [affected], **more}
+    return {"id": "GHSA-demo", "affected": [affected]} | more
 
 
 TWO_RANGES = ({"introduced": "0"}, {"fixed": "1.5"}, {"introduced": "2.0"}, {"fixed": "2.0.7"})
@@ -69,6 +69,44 @@ def test_versions_that_cannot_be_read_are_remembered_not_passed_over() -> None:
     assert database.affecting("demo", "1") == []
 
 
+def test_a_listed_version_that_cannot_be_read_is_no_locked_one() -> None:
+    advisory = _advisory({"introduced": "1.0"}, {"fixed": "2.0"})
+    advisory["affected"][0]["versions"] = ["2004b-2", "3.0"]
+    database = advisories.Database([advisory])
+    assert database.unreadable == {}
+    assert [version for version in ("0.9", "1.5", "2.0", "3.0") if database.affecting("demo", version)] == [
+        "1.5",
+        "3.0",
+    ]
+
+
+def test_events_that_cannot_be_read_do_not_matter_where_versions_are_listed() -> None:
+    advisory = _advisory({"introduced": "0"}, {"fixed": "1.0-n653"})
+    advisory["affected"][0]["versions"] = ["0.9"]
+    database = advisories.Database([advisory])
+    assert database.unreadable == {}
+    assert [version for version in ("0.8", "0.9") if database.affecting("demo", version)] == ["0.9"]
+
+
+def test_what_was_withdrawn_need_not_be_readable() -> None:
+    advisory = _advisory({"introduced": "0"}, {"fixed": "1.0-n653"}, withdrawn="2024-01-01T00:00:00Z")
+    assert advisories.Database([advisory]).unreadable == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "gaps"),
+    [
+        (["demo"], []),
+        (["demo", "six"], []),
+        (["six"], ["the advisories are about none of the locked packages"]),
+        (["demo", "odd"], ["odd: its advisory GHSA-demo names versions that cannot be read"]),
+    ],
+)
+def test_what_a_database_cannot_say_is_told(names: list[str], gaps: list[str]) -> None:
+    odd = _advisory({"introduced": "1.0-n653"}, name="odd")
+    assert advisories.Database([_advisory({"introduced": "0"}), odd]).find_gaps(names) == gaps
+
+
 LINE = {
     "name": "Demo",
     "vulns": [{"id": "PYSEC-1", "aliases": [], "specs": ["<1.5", ">=2,<2.1"], "fixed": ["1.5", "2.1"]}],
@@ -96,7 +134,10 @@ def test_the_repositorys_own_database_is_read_whole() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{}", "[]", "[1]", "not json", '{"id": 1, "affected": []}', '{"id": "A", "affected": [{"package": {}}]}'],
+    [
+        *("", "{}", "[]", "[1]", "not json", '{"id": 1, "affected": []}', '{"id": "A", "affected": [{"package": {}}]}'),
+        json.dumps(_advisory({"introduced": "0"}, schema_version="2.0.0")),
+    ],
 )
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "advisories.json"
@@ -130,3 +171,41 @@ def test_the_endpoint_answers_as_osv_does() -> None:
         assert client.post(url, content="nonsense").status_code == 400
     with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ConnectError):
         client.get(url)
+
+
+def test_what_a_service_knows_is_fetched_whole() -> None:
+    known = advisories.Database(
+        [_advisory({"introduced": "0"}), _advisory({"introduced": "5"}, id="GHSA-2", name="six")]
+    )
+    with advisories.serve(known) as url:
+        fetched = advisories.fetch(["demo", "six", "other"], url=url)
+    assert fetched.packages == sorted(["demo", "six", *(control.name for control in dependencies.CONTROLS)])
+    assert not fetched.affecting("six", "4")
+    assert fetched.affecting("six", "5")
+
+
+def test_a_service_that_does_not_answer_is_told() -> None:
+    with advisories.serve(advisories.Database([])) as url:
+        pass
+    with pytest.raises(InconclusiveError, match="failed"):
+        advisories.fetch(["demo"], url=url)
+
+
+def test_an_answer_in_pages_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        query = json.loads(request.content)
+        name, page = query["package"]["name"], query.get("page_token")
+        if name != "demo":
+            control = next(one for one in dependencies.CONTROLS if one.name == name)
+            return httpx.Response(200, json={"vulns": [dependencies.advisory_of(control)]})
+        asked.append(page)
+        found = _advisory({"introduced": "0"}, id=f"GHSA-{page}")
+        return httpx.Response(200, json={"vulns": [found], **({} if page else {"next_page_token": "2"})})
+
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("fairlead._http.make_client", lambda *_, **__: client)
+    fetched = advisories.fetch(["demo"], url="http://127.0.0.1/v1/query")
+    assert asked == [None, "2"]
+    assert [one["id"] for one in fetched.of("demo")] == ["GHSA-None", "GHSA-2"]

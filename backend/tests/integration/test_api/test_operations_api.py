@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 STRICT = {
     "environment": "production",
-    "jwt_secret_key": "Zk3v9QpL1xT7mB5sR2wY8nC4hJ6gD0fA",
+    "jwt_secret_key": "Zk3v9QpL1xT7mB5sR2wY8nC4hJ6gD0fA",  # pragma: allowlist secret - of this test alone
     "encryption_key": "d1uXhZ0mG4sQy7RkVb9TjE2oNcL5aWfP8iKzMtU3xHg=",
     "public_url": "https://maya.example",
 }

@@ -1,0 +1,170 @@
+"""Runs kingfisher over every file that git tracks, or over the whole history, and reads its report.
+
+Left to itself it honours `.gitignore` and marks of its own, tells of a secret in one of the files that hold it, tries
+what it finds at the service that it is for, and asks for a newer version. Here it reads copies of the tracked files, or
+of all that was ever committed, with none of that; it must say that it read them all, and find a canary among them.
+"""
+
+import json
+import secrets
+import string
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fairlead._process import run
+from fairlead.exceptions import CommandError, ConfigurationError
+from fairlead.security import baseline, madeup, tracked
+from fairlead.security.baseline import Found, Secret
+from fairlead.security.report import Scan
+
+TOOL: Final = "kingfisher"
+
+#: Rules of our own, for what its rules do not know.
+RULES: Final = r"""rules:
+  - name: Railway token
+    id: fairlead.railway-token
+    pattern: |
+      (?xi)
+      \b railway_ (?:[a-z]+_){0,3} token \b ["']? \s{0,3} [:=]{1,2} \s{0,3} ["']?
+      (
+        [0-9a-f]{8} - [0-9a-f]{4} - [0-9a-f]{4} - [0-9a-f]{4} - [0-9a-f]{12}
+      )
+      \b
+    min_entropy: 2.5
+    confidence: medium
+  - name: Twilio auth token
+    id: fairlead.twilio-auth-token
+    pattern: |
+      (?xi)
+      \b twilio_? (?:[a-z]+_){0,3} (?:token|secret) \b ["']? \s{0,3} [:=]{1,2} \s{0,3} ["']?
+      (
+        [0-9a-f]{32}
+      )
+      \b
+    min_entropy: 2.5
+    confidence: medium
+"""
+
+#: The rule whose finding is a password alone, that of an address; what others find has a shape of its own.
+_OF_ADDRESSES: Final = "betterleaks.generic-credential-uri"
+_CANARY: Final = "canary.py"
+_CANARY_KINDS: Final = frozenset({"betterleaks.github-pat", "fairlead.railway-token"})
+_SHOWN: Final = 300
+_SECONDS: Final = 600
+#: Its exit code when it found something, as it must with a canary.
+_FOUND: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What must be scanned: each copy's file and, of the history, its object; and how many bytes they are.
+
+    The bytes are the canary's too, which is one file more.
+    """
+
+    files: Mapping[str, tuple[str, str]]
+    size: int
+
+
+def command(folder: Path, report: Path, *, rules: Path) -> list[str]:
+    """Build the command. Nothing is tried or asked over the network, and no secret is told of once for many files."""
+    beside = Path(sys.executable).parent / TOOL
+    program = str(beside) if beside.is_file() else TOOL
+    look = ["--git-history", "none", "--rules-path", str(rules), "--no-ignore", "--no-dedup"]
+    offline = ["--no-validate", "--no-update-check"]
+    return [program, "scan", str(folder), *look, *offline, "--format", "json", "--output", str(report)]
+
+
+def read(text: str, *, expected: Copies) -> Found:
+    """Read kingfisher's JSON report.
+
+    Fewer files or bytes than `expected`, a scan that it does not call complete, and a canary not found are gaps.
+    """
+    try:
+        report: dict[str, Any] = json.loads(text)
+        summary, audit = report["metadata"]["summary"], report["audit"]["summary"]
+        files, size = int(summary["blobs_scanned"]), int(summary["bytes_scanned"])
+        halted = int(audit["scan_failed"]) + int(audit["scan_partial"]) + int(audit["pending"])
+        found = [
+            (Path(one["finding"]["path"]).name, str(one["rule"]["id"]), one["finding"]) for one in report["findings"]
+        ]
+        secrets_found = tuple(
+            Secret(
+                baseline.KINGFISHER + rule, path, int(facts["line"]), baseline.digest(facts["snippet"]), copy, past=past
+            )
+            for copy, rule, facts in found
+            if copy in expected.files and not (rule == _OF_ADDRESSES and madeup.is_made_up(facts["snippet"]))
+            for path, past in [expected.files[copy]]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Found("nothing", gaps=(f"its report is not usable: {type(error).__name__}",))
+    gaps = []
+    everything = len(expected.files) + 1
+    if files < everything or size < expected.size:
+        gaps.append(f"it scanned {files} of {everything} files, {size} of {expected.size} bytes")
+    if halted:
+        gaps.append("it did not scan to the end")
+    if not {rule for copy, rule, _ in found if copy == _CANARY} >= _CANARY_KINDS:
+        gaps.append("it did not find the secrets planted to see whether it looks")
+    return Found(f"{max(0, min(files, everything) - 1)} of {everything - 1} files scanned", secrets_found, tuple(gaps))
+
+
+def find(root: Path) -> Found:
+    """Scan every file that git tracks below `root`, binary ones too."""
+    files = tracked.list_tracked(root)
+    if not files.files:
+        return Found("nothing", gaps=files.gaps)
+
+    def lay_out(folder: Path) -> dict[str, tuple[str, str]]:
+        return {copy: (name, "") for copy, name in tracked.lay_out(root, files.files, folder).items()}
+
+    found = _find(lay_out)
+    return Found(f"{found.looked_at}, all tracked", found.secrets, (*files.gaps, *found.gaps))
+
+
+def find_in_history(root: Path) -> Found:
+    """Scan everything that was ever committed to the repository at `root`, and every message."""
+    found = _find(lambda folder: tracked.lay_out_history(root, folder))
+    return Found(f"{found.looked_at}, of the whole history", found.secrets, found.gaps)
+
+
+def scan(root: Path, *, history: bool = False) -> Scan:
+    """Scan the tree at `root`, or its history; what the baseline and the marks excuse is no finding."""
+    name = f"{TOOL} (history)" if history else TOOL
+    try:
+        entries = [entry for entry in baseline.load(root) if entry.kind.startswith(baseline.KINGFISHER)]
+    except ConfigurationError as error:
+        return Scan(name, "nothing", gaps=(error.message,))
+    found = find_in_history(root) if history else find(root)
+    findings = baseline.judge(found.secrets, entries, complete=not found.gaps, history=history)
+    return Scan(name, found.looked_at, findings, found.gaps)
+
+
+def _find(lay_out: Callable[[Path], dict[str, tuple[str, str]]]) -> Found:
+    # The report holds what was found, word for word: it lies in a folder of ours alone, and goes with it.
+    with tempfile.TemporaryDirectory(prefix="fairlead-secrets-") as scratch:
+        folder, rules, report = (Path(scratch) / name for name in ("copies", "rules.yml", "report.json"))
+        try:
+            files = lay_out(folder)
+            (folder / _CANARY).write_text(_make_canary(), "utf-8")
+            rules.write_text(RULES, "utf-8")
+            size = sum((folder / copy).stat().st_size for copy in (*files, _CANARY))
+            arguments = command(folder, report, rules=rules)
+            done = run(arguments, cwd=folder, env=tracked.environment(), check=False, timeout=_SECONDS)
+        except (CommandError, OSError) as error:
+            return Found("nothing", gaps=(str(error)[:_SHOWN],))
+        if done.returncode != _FOUND or not report.is_file():
+            return Found("nothing", gaps=(f"it ended with exit code {done.returncode}, and has no report to be read",))
+        found = read(report.read_text("utf-8"), expected=Copies(files, size))
+        return Found(found.looked_at, baseline.excuse(folder, found.secrets), found.gaps)
+
+
+def _make_canary() -> str:
+    letters = string.ascii_letters + string.digits
+    token = "gh" + "p_" + "".join(secrets.choice(letters) for _ in range(36))
+    return f'TOKEN = "{token}"\nRAILWAY_TOKEN={uuid.uuid4()}\n'

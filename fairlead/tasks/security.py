@@ -1,0 +1,42 @@
+"""`security.*`: what the security gate came to, and what a release is made of."""
+
+from pathlib import Path
+
+from fairlead import _output
+from fairlead.tasks._act import act
+
+
+@act(help={"json": "print JSON for a program to read"})
+def report(json: bool = False) -> None:
+    """Show what the last run of the security gate came to: each tool, what it looked at, what it found."""
+    from fairlead import config
+    from fairlead.security import results
+
+    loaded = config.load()
+    found = results.load(loaded.state_dir / results.FOLDER)
+    if json:
+        _output.result_json(found)
+        return
+    results.show(found)
+    _output.status("note", f"{found['verdict']}, {found['time']}, at {found['revision'][:10]}")
+
+
+@act(
+    help={
+        "output": "the folder to write into; default: sbom in the state directory",
+        "licences": "list every licence as well, read from what is installed here",
+    }
+)
+def sbom(output: str = "", licences: bool = False) -> None:
+    """Write the bills of materials, CycloneDX 1.6: of what a release installs, and of what a person does."""
+    from fairlead import config
+    from fairlead.security import sbom as bills
+    from fairlead.security.licences import SHIPPED
+
+    loaded = config.load()
+    folder = Path(output) if output else loaded.state_dir / "sbom"
+    for file in bills.write(folder, loaded, SHIPPED, licensed=licences).values():
+        _output.result(str(file))
+
+
+ACTS = (report, sbom)
