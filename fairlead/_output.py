@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, TextIO
 
 from fairlead._redaction import MASK, Redactor, passwords_in, redact
+from fairlead.exceptions import Error
 
 __all__ = [
     "MASK",
@@ -81,6 +82,16 @@ def error(message: str, *, problems: Sequence[str] = (), hint: str | None = None
         _write(sys.stderr, "".join(f"  | {line}\n" for line in redact(output.strip()).splitlines()))
     if hint:
         _write(sys.stderr, f"  next: {redact(hint)}\n")
+
+
+def report(problem: Error) -> None:
+    """Print an expected error: what and why, every problem it lists, and what to do next."""
+    error(
+        problem.message,
+        problems=getattr(problem, "problems", ()),
+        hint=problem.hint,
+        output=getattr(problem, "output", ""),
+    )
 
 
 def live(text: str) -> None:

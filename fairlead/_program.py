@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Final
 
 from fairlead import _output
-from fairlead.exceptions import ConfigurationError, Error
+from fairlead.exceptions import Error
 
 _INTERRUPTED: Final = 130
 
@@ -25,9 +25,7 @@ def run(gate: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
         _output.error("interrupted")
         return _INTERRUPTED
     except Error as error:
-        problems = error.problems if isinstance(error, ConfigurationError) else ()
-        output = getattr(error, "output", "")
-        _output.error(error.message, problems=problems, hint=error.hint, output=output)
+        _output.report(error)
         return error.exit_code
 
 

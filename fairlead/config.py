@@ -114,6 +114,11 @@ class Config:
     sources: Mapping[str, str] = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
 
+    @property
+    def in_ci(self) -> bool:
+        """True where a machine builds, as those say in the variable CI."""
+        return self.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
+
     def environment(self, name: str) -> EnvironmentConfig:
         """Return the environment called `name`; raise `ConfigurationError` when there is none."""
         if name in self.environments:

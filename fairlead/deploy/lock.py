@@ -5,7 +5,6 @@ wrote stays in the file unless it came to an end of its own, and tells the next 
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -15,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fairlead import build
+from fairlead._filelock import hold_file
 from fairlead.config import Config, EnvironmentConfig
-from fairlead.exceptions import LockedError, PlatformError
+from fairlead.exceptions import LockedError
 
 _LARGEST = 65536
 
@@ -58,17 +58,7 @@ def hold_lock(config: Config, environment: EnvironmentConfig, *, reason: str) ->
     Raises `LockedError` naming the owner where another process has it, `PlatformError` where it cannot be made.
     """
     file = config.state_dir / "locks" / f"{environment.name}.lock"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        hint = "free some space or mend the folder's permissions"
-        raise PlatformError(f"the deploy lock {file} cannot be made: {error.strerror}", hint=hint) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked_by(environment, _read(handle)) from None
+    with hold_file(file, name="deploy lock", refuse=lambda handle: _locked_by(environment, _read(handle))) as handle:
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         owner = {
             "pid": os.getpid(),
@@ -87,8 +77,6 @@ def hold_lock(config: Config, environment: EnvironmentConfig, *, reason: str) ->
             _write(handle, b"")
             raise
         _write(handle, b"")
-    finally:
-        os.close(handle)
 
 
 def _describe(owner: Mapping[str, Any]) -> str:

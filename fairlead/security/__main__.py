@@ -96,12 +96,11 @@ def _gate(arguments: Sequence[str]) -> int:
         if flags.history:
             runners.append(lambda order: kingfisher.scan(order.root, history=True))
         scans = _run(order, runners)
-    in_ci = os.environ.get("CI", "").lower() in {"1", "true"}
     judgement = judge(
         scans,
         exceptions=loaded.security.ignore,
         today=datetime.now(UTC).date(),
-        required=_REQUIRED_IN_CI - set(flags.without) if in_ci else (),
+        required=_REQUIRED_IN_CI - set(flags.without) if loaded.in_ci else (),
         partial=bool(flags.only),
     )
     facts = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)

@@ -8,7 +8,6 @@ of all that was ever committed, with none of that; it must say that it read them
 import json
 import secrets
 import string
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from fairlead._process import run
 from fairlead.exceptions import CommandError, ConfigurationError
-from fairlead.security import baseline, madeup, tracked
+from fairlead.security import baseline, madeup, tools, tracked
 from fairlead.security.baseline import Found, Secret
 from fairlead.security.report import Scan
 
@@ -73,11 +72,9 @@ class Copies:
 
 def command(folder: Path, report: Path, *, rules: Path) -> list[str]:
     """Build the command. Nothing is tried or asked over the network, and no secret is told of once for many files."""
-    beside = Path(sys.executable).parent / TOOL
-    program = str(beside) if beside.is_file() else TOOL
     look = ["--git-history", "none", "--rules-path", str(rules), "--no-ignore", "--no-dedup"]
     offline = ["--no-validate", "--no-update-check"]
-    return [program, "scan", str(folder), *look, *offline, "--format", "json", "--output", str(report)]
+    return [tools.find(TOOL) or TOOL, "scan", str(folder), *look, *offline, "--format", "json", "--output", str(report)]
 
 
 def read(text: str, *, expected: Copies) -> Found:

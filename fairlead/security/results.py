@@ -25,9 +25,7 @@ def write(folder: Path, judgement: Judgement, *, revision: str | None) -> None:
         old.unlink(missing_ok=True)
     for scan in judgement.scans:
         excepted = {finding: one for tool, finding, one in judgement.excepted if tool == scan.tool}
-        document = _output.redact_value(json.loads(sarif.render(scan, excepted=excepted)))
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        (folder / f"{scan.tool}.sarif").write_text(text, "utf-8")
+        (folder / f"{scan.tool}.sarif").write_text(sarif.render(scan, excepted=excepted), "utf-8")
     report = _output.redact_value(describe(judgement, revision=revision))
     # Last, so that there is a report only of a run that came to its end.
     (folder / _REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,13 +1,11 @@
-"""Renders scans as SARIF 2.1.0, the format that code hosts take findings in: one document for each tool."""
+"""Renders scans as SARIF: one document for each tool."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from fairlead import _sarif
 from fairlead._sections import SecurityException
 from fairlead.security.report import Finding, Scan
-
-_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(scan: Scan, *, excepted: Mapping[Finding, SecurityException]) -> str:
@@ -17,28 +15,19 @@ def render(scan: Scan, *, excepted: Mapping[Finding, SecurityException]) -> str:
     notifications = [{"level": "error", "message": {"text": gap}} for gap in scan.gaps]
     if scan.not_run and scan.not_run not in scan.gaps:
         notifications.append({"level": "warning", "message": {"text": scan.not_run}})
-    invocation: dict[str, Any] = {"executionSuccessful": scan.ran, "toolExecutionNotifications": notifications}
-    run = {
-        "tool": {"driver": {"name": scan.tool, "rules": [{"id": rule} for rule in rules]}},
-        "invocations": [invocation],
-        "columnKind": "unicodeCodePoints",
-        "results": [_result(finding, rules.index(finding.rule), excepted.get(finding)) for finding in findings],
-    }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    return _sarif.render(
+        scan.tool,
+        rules=[{"id": rule} for rule in rules],
+        results=[_result(finding, rules.index(finding.rule), excepted.get(finding)) for finding in findings],
+        invocations=[{"executionSuccessful": scan.ran, "toolExecutionNotifications": notifications}],
+    )
 
 
 def _result(finding: Finding, rule: int, exception: SecurityException | None) -> dict[str, Any]:
-    place: dict[str, Any] = {"artifactLocation": {"uri": finding.path}}
-    if finding.line is not None:
-        place["region"] = {"startLine": finding.line}
     text = f"{finding.subject}: {finding.message}" if finding.subject else finding.message
-    result: dict[str, Any] = {
-        "ruleId": finding.rule,
-        "ruleIndex": rule,
-        "level": finding.level,
-        "message": {"text": text},
-        "locations": [{"physicalLocation": place}],
-    }
+    result = _sarif.make_result(
+        finding.rule, rule, level=finding.level, text=text, path=finding.path, line=finding.line
+    )
     if finding.fingerprint:
         result["partialFingerprints"] = {"fairlead/v1": finding.fingerprint}
     if exception is not None:

@@ -72,7 +72,7 @@ class Act:
         except Error as error:
             if debug:
                 _output.trace(error)
-            report(error)
+            _output.report(error)
             return error.exit_code
         except KeyboardInterrupt as interrupt:
             _output.error("interrupted")
@@ -155,16 +155,6 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def report(error: Error) -> None:
-    """Print an expected error: what and why, every problem it lists, and what to do next."""
-    _output.error(
-        error.message,
-        problems=getattr(error, "problems", ()),
-        hint=error.hint,
-        output=getattr(error, "output", ""),
-    )
 
 
 def confirm(question: str, *, auto_confirm: bool) -> None:

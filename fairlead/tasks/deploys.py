@@ -219,7 +219,7 @@ def _make_approver(
 
 def _is_attended(loaded: "Config") -> bool:
     """Tell whether a person sits here; some machines that build give jobs a terminal, and say that they are CI."""
-    return sys.stdin.isatty() and loaded.environ.get("CI", "").lower() in {"", "0", "false", "no"}
+    return sys.stdin.isatty() and not loaded.in_ci
 
 
 def _back_up(loaded: "Config", environment: "EnvironmentConfig") -> "Backup":

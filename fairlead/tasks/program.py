@@ -10,7 +10,7 @@ from typing import Any
 from fairlead import __version__, _output
 from fairlead.exceptions import ConfigurationError
 from fairlead.tasks import find_act, load_acts
-from fairlead.tasks._act import Act, report
+from fairlead.tasks._act import Act
 
 _USAGE = """\
 usage: python -m fairlead ACT [options]
@@ -46,7 +46,7 @@ def _run(name: str, arguments: Sequence[str], *, debug: bool) -> int:
         found = _find(name)
         values = _read(name, found, arguments)
     except ConfigurationError as error:
-        report(error)
+        _output.report(error)
         return error.exit_code
     except SystemExit as shown:  # the help was asked for
         return int(shown.code or 0)

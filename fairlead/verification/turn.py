@@ -1,14 +1,14 @@
 """Lets one verification at a time run its suites on a service from here: they change what others would read back."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fairlead.exceptions import LockedError, PlatformError
+from fairlead._filelock import hold_file
+from fairlead.exceptions import LockedError
 
 if TYPE_CHECKING:
     from fairlead.config import Config
@@ -22,23 +22,15 @@ def hold_turn(loaded: "Config", url: str) -> Iterator[int]:
     the one that started them was killed.
     """
     file = loaded.state_dir / "locks" / f"verify-{hashlib.sha256(url.encode()).hexdigest()[:12]}.lock"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        hint = "free some space or mend the folder's permissions"
-        raise PlatformError(f"the lock {file} cannot be made: {error.strerror}", hint=hint) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
-            raise LockedError(
-                f"the suites are run on {url} already, by {owner}",
-                hint="wait for it to end, then run this again; where it was killed, its suites still run to their end",
-            ) from None
+
+    def refuse(handle: int) -> LockedError:
+        owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
+        return LockedError(
+            f"the suites are run on {url} already, by {owner}",
+            hint="wait for it to end, then run this again; where it was killed, its suites still run to their end",
+        )
+
+    with hold_file(file, name="lock", refuse=refuse) as handle:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC".encode(), 0)
         yield handle
-    finally:
-        os.close(handle)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -79,12 +79,7 @@ class PaymentRequests:
     async def _keep(self, session: AsyncSession, booking: tables.Booking, payment: tables.Payment, link: Link) -> Asked:
         kept = await session.scalar(
             update(tables.Payment)
-            .where(
-                tables.Payment.tenant_id == payment.tenant_id,
-                tables.Payment.id == payment.id,
-                tables.Payment.status == "pending",
-                tables.Payment.payment_link_id.is_(None),
-            )
+            .where(*_waits_for_a_link(payment))
             .values(payment_link_id=link.id, payment_link_url=link.url)
             .returning(tables.Payment)
             .execution_options(synchronize_session=False, populate_existing=True)
@@ -188,12 +183,7 @@ async def _give_up(session: AsyncSession, payment: tables.Payment, error: Except
         await _lock_booking(session, payment.tenant_id, payment.booking_id)
         await session.execute(
             update(tables.Payment)
-            .where(
-                tables.Payment.tenant_id == payment.tenant_id,
-                tables.Payment.id == payment.id,
-                tables.Payment.status == "pending",
-                tables.Payment.payment_link_id.is_(None),
-            )
+            .where(*_waits_for_a_link(payment))
             .values(status="failed" if refused else "cancelled")
             .execution_options(synchronize_session=False)
         )
@@ -221,4 +211,14 @@ def _describe(booking: tables.Booking, payment: tables.Payment) -> LinkRequest:
         currency=payment.currency,
         description=f"Booking {booking.reference}",
         metadata={"payment_id": str(payment.id), "tenant_id": str(payment.tenant_id)},
+    )
+
+
+def _waits_for_a_link(payment: tables.Payment) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a payment is still as it was when Stripe was asked for its link."""
+    return (
+        tables.Payment.tenant_id == payment.tenant_id,
+        tables.Payment.id == payment.id,
+        tables.Payment.status == "pending",
+        tables.Payment.payment_link_id.is_(None),
     )

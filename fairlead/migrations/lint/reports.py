@@ -1,12 +1,9 @@
 """The linter's report as text, as SARIF 2.1.0, and as GitHub's annotations."""
 
-import json
-from typing import Any, Final
+from typing import Any
 
-from fairlead import _output
+from fairlead import _output, _sarif
 from fairlead.migrations.lint.findings import RULES, Finding, Report
-
-_SARIF: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(report: Report) -> str:
@@ -46,27 +43,24 @@ def render_annotations(report: Report) -> str:
 def render_sarif(report: Report) -> str:
     """Return the findings as a SARIF 2.1.0 document, the format that code hosts take findings in."""
     names = sorted({*RULES, *(finding.rule for finding in report.findings)})
-    driver = {
-        "name": "fairlead migrations.lint",
-        "rules": [
-            {"id": name, "shortDescription": {"text": RULES.get(name, f"a rule of squawk's: {name}")}} for name in names
-        ],
-    }
+    rules = [
+        {"id": name, "shortDescription": {"text": RULES.get(name, f"a rule of squawk's: {name}")}} for name in names
+    ]
     results = [_result(finding, names.index(finding.rule)) for finding in report.findings]
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
-    return json.dumps({"$schema": _SARIF, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    return _sarif.render("fairlead migrations.lint", rules=rules, results=results)
 
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
     text = f"{finding.message}\n{finding.hint}" if finding.hint else finding.message
-    region = {"startLine": finding.line, "startColumn": finding.column}
-    return {
-        "ruleId": finding.rule,
-        "ruleIndex": rule,
-        "level": finding.level,
-        "message": {"text": text},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": finding.file}, "region": region}}],
-    }
+    return _sarif.make_result(
+        finding.rule,
+        rule,
+        level=finding.level,
+        text=text,
+        path=finding.file,
+        line=finding.line,
+        column=finding.column,
+    )
 
 
 def _count(number: int, word: str) -> str:

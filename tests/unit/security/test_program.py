@@ -97,7 +97,13 @@ def test_what_is_found_and_what_is_not_looked_at_are_told_apart_and_written(
 
 @pytest.mark.parametrize(
     ("variables", "arguments", "code"),
-    [({}, [], 0), ({"CI": "true"}, [], 5), ({"CI": "true"}, ["--without", "trivy"], 0), ({"CI": "false"}, [], 0)],
+    [
+        ({}, [], 0),
+        ({"CI": "true"}, [], 5),
+        ({"CI": "woodpecker"}, [], 5),
+        ({"CI": "true"}, ["--without", "trivy"], 0),
+        ({"CI": "false"}, [], 0),
+    ],
 )
 def test_under_ci_a_tool_may_be_lacking_only_where_that_is_said(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: list[str], code: int
