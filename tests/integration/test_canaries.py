@@ -6,7 +6,6 @@ a text leaves the letters of a canary as they are.
 """
 
 import base64
-import contextlib
 import gzip
 import json
 import os
@@ -14,11 +13,9 @@ import secrets
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -26,6 +23,7 @@ import pytest
 import fairlead
 from fairlead._locks import LOCKS
 from fairlead.postgres import Databases
+from tests.integration.arguments import Watch
 from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
 from tests.integration.deploy.script import Plan
 from tests.integration.deploy.shop import DEPLOY, FILES, PYPROJECT, git
@@ -167,33 +165,6 @@ class Ran:
     out: str
     err: str
     arguments: str
-
-
-class Watch:
-    """Reads the arguments of a process and of all that descend from it, again and again, while it is open."""
-
-    def __init__(self, pid: int) -> None:
-        self.seen: set[bytes] = set()
-        self._pid = pid
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._read)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _read(self) -> None:
-        while not self._ended.wait(0.01):
-            family = [self._pid]
-            for pid in family:
-                with contextlib.suppress(OSError):
-                    self.seen.add(Path(f"/proc/{pid}/cmdline").read_bytes())
-                    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                        family += [int(child) for child in task.read_text().split()]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import uuid
 
+import psycopg
 from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -54,6 +55,20 @@ async def open_account(app: FastAPI, business: str = "Test business") -> tuple[u
             session, business=business, email=email, user_name="Owner", password_hash=_NO_PASSWORD
         )
     return tenant_id, await authorize(app, email)
+
+
+def insert_owner(url: str, name: str) -> Identity:
+    """Put a business called `name` and its owner into a database where no application of this process works."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(
+            "WITH tenant AS (INSERT INTO tenants (name) VALUES (%(name)s) RETURNING id),"
+            " settings AS (INSERT INTO business_settings (tenant_id) SELECT id FROM tenant)"
+            " INSERT INTO users (tenant_id, email, name, password_hash)"
+            " SELECT id, lower(%(name)s) || '@maya.test', 'Owner', %(hash)s FROM tenant RETURNING id, tenant_id",
+            {"name": name, "hash": _NO_PASSWORD},
+        ).fetchone()
+    assert row is not None
+    return Identity(*row)
 
 
 async def authorize(app: FastAPI, email: str) -> dict[str, str]:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from fairlead import _output
 from fairlead.exceptions import Error
 from fairlead.railway import RailwayClient
 from fairlead.tasks import program
@@ -103,8 +102,6 @@ class Shop:
             for name, value in (self.environ | environ).items():
                 patch.setenv(name, value)
             patch.setattr(tempfile, "tempdir", self.environ.get("TMPDIR"))
-            # What earlier tests of this process called secret is masked no longer.
-            patch.setattr(_output.redact, "_secrets", set())
             self.capture.readouterr()
             try:
                 code = program.main(arguments or DEPLOY)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import uvicorn
@@ -20,6 +20,7 @@ from app import describe_settings
 from fairlead import _output, localplatform
 from fairlead.localplatform.answers import Answers
 from fairlead.localplatform.api import make_api
+from tests.integration.arguments import Watch
 from tests.integration.tasks.test_acts import Done, run_act
 from tests.integration.tasks.test_railway_acts import WORKER, Railway
 from tests.platform_double import SERVICE, TOKEN
@@ -266,29 +267,6 @@ def test_two_places_to_look_at_are_refused(shop: Path) -> None:
 
 
 # --- Secrets ---
-
-
-class Watch:
-    """Reads the arguments of every process on the machine, again and again."""
-
-    def __init__(self) -> None:
-        self.seen: set[bytes] = set()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._read)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _read(self) -> None:
-        while not self._ended.wait(0.02):
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self.seen.add(file.read_bytes())
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux shows the arguments of processes there")

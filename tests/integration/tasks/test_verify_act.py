@@ -15,7 +15,7 @@ import pytest
 from fairlead.history import History
 from tests.integration.tasks.test_acts import Done, run_act
 from tests.integration.verification.notes import (
-    EMAIL,
+    CREDENTIALS,
     LEDGER,
     PASSWORD,
     SUITE,
@@ -26,7 +26,6 @@ from tests.integration.verification.notes import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-CREDENTIALS = {"VERIFY_EMAIL": EMAIL, "VERIFY_PASSWORD": PASSWORD}
 PYPROJECT = """\
 [tool.fairlead]
 name = "notes"

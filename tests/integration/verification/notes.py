@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 EMAIL, PASSWORD, TOKEN = "owner@notes.test", "password-of-the-notes", "token-of-the-owner-0123456789"
+CREDENTIALS = {"VERIFY_EMAIL": EMAIL, "VERIFY_PASSWORD": PASSWORD}
 
 #: A suite of the service as somebody would write it: it restores what it changes.
 SUITE = """

@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 
 from tests.integration.verification.notes import (
+    CREDENTIALS,
     EMAIL,
     LEDGER,
     PASSWORD,
@@ -27,7 +28,6 @@ from tests.integration.verification.notes import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-CREDENTIALS = {"VERIFY_EMAIL": EMAIL, "VERIFY_PASSWORD": PASSWORD}
 
 
 @pytest.fixture

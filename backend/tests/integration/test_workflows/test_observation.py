@@ -14,7 +14,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy.engine import make_url
 
-from app.security import Identity, Tokens
+from app.security import Tokens
+from backend.tests.integration.quick import insert_owner
 from backend.tests.vendors.anthropic_server import API_KEY, AnthropicServer
 from backend.tests.vendors.vendor_server import Answer, VendorServer
 
@@ -26,15 +27,7 @@ KEY = CANARY + "-signing-key-0123456789"
 
 @pytest.fixture
 def identity(migrated_database_url):
-    with psycopg.connect(migrated_database_url, autocommit=True) as connection:
-        row = connection.execute(
-            "WITH tenant AS (INSERT INTO tenants (name) VALUES ('Observed') RETURNING id),"
-            " settings AS (INSERT INTO business_settings (tenant_id) SELECT id FROM tenant)"
-            " INSERT INTO users (tenant_id, email, name, password_hash)"
-            " SELECT id, 'observed@maya.test', 'Owner', '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g'"
-            " FROM tenant RETURNING id, tenant_id"
-        ).fetchone()
-    return Identity(*row)
+    return insert_owner(migrated_database_url, "Observed")
 
 
 @pytest.fixture

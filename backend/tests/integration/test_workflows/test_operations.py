@@ -16,7 +16,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.security import Identity, Tokens
+from app.security import Tokens
+from backend.tests.integration.quick import insert_owner
 
 PATIENCE = 60
 KEY = "operations-" + uuid.uuid4().hex
@@ -25,15 +26,7 @@ KEY = "operations-" + uuid.uuid4().hex
 @pytest.fixture
 def tenant(migrated_database_url):
     """A tenant with its owner, in a database of its own."""
-    with psycopg.connect(migrated_database_url, autocommit=True) as connection:
-        row = connection.execute(
-            "WITH tenant AS (INSERT INTO tenants (name) VALUES ('Operations') RETURNING id),"
-            " settings AS (INSERT INTO business_settings (tenant_id) SELECT id FROM tenant)"
-            " INSERT INTO users (tenant_id, email, name, password_hash)"
-            " SELECT id, 'operations@maya.test', 'Owner', '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g'"
-            " FROM tenant RETURNING id, tenant_id"
-        ).fetchone()
-    return Identity(*row)
+    return insert_owner(migrated_database_url, "Operations")
 
 
 @pytest.fixture

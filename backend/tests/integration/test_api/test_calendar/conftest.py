@@ -1,7 +1,6 @@
 """An application with a Google of its own on loopback, and the way through it that a browser takes."""
 
 import base64
-import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,12 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
 
-from app.models.tables import User
-from app.security import Identity
-from app.services.accounts import create_account
-from backend.tests.integration.quick import make_quick_app
+from backend.tests.integration.conftest import Account
+from backend.tests.integration.quick import authorize, make_quick_app
 from backend.tests.vendors.google_server import GoogleServer
 
 PUBLIC_URL = "http://maya.test"
@@ -23,12 +19,6 @@ START = "/oauth/google/start"
 JSON = {"Accept": "application/json"}
 KEY = "k1" * 32
 ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
-
-
-@dataclasses.dataclass(frozen=True)
-class Account:
-    tenant_id: uuid.UUID
-    email: str
 
 
 @pytest.fixture
@@ -67,29 +57,11 @@ def app(make_app) -> FastAPI:
 
 
 @pytest.fixture
-def make_account(app: FastAPI) -> Callable:
-    """Creates an account that no other test knows. Nobody logs in with it: that would cost a hash for each test."""
-
-    async def make(business: str = "Test business") -> Account:
-        email = f"Owner-{uuid.uuid4().hex}@maya.test"
-        async with app.state.parts.database.session() as session:
-            tenant_id = await create_account(
-                session, business=business, email=email, user_name="Owner", password_hash="$argon2id$none"
-            )
-        return Account(tenant_id, email)
-
-    return make
-
-
-@pytest.fixture
 def log_in(app: FastAPI) -> Callable:
     """Returns the headers of an account's owner, for all applications."""
 
     async def log_in(account: Account) -> dict[str, str]:
-        async with app.state.parts.database.session() as session:
-            user_id = await session.scalar(select(User.id).where(User.tenant_id == account.tenant_id))
-        token = app.state.parts.authenticator.tokens.issue(Identity(user_id, account.tenant_id))
-        return {"Authorization": f"Bearer {token}"}
+        return await authorize(app, account.email)
 
     return log_in
 
