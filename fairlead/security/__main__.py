@@ -30,12 +30,14 @@ from fairlead.security import (
     trivy,
     zizmor,
 )
-from fairlead.security.judge import Judgement, judge
+from fairlead.security.judge import judge
 from fairlead.security.locked import Locked, read_locked
 from fairlead.security.report import Scan
 
 #: Tools that a person's machine may lack, and CI's must not.
 _REQUIRED_IN_CI: Final = frozenset({trivy.NAME})
+#: Tools that run where they are asked for alone: with `--history`, and by `image.scan`.
+_ELSEWHERE: Final = frozenset({kingfisher.HISTORY, trivy.IMAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,12 @@ def _gate(arguments: Sequence[str]) -> int:
         exceptions=loaded.security.ignore,
         today=datetime.now(UTC).date(),
         required=_REQUIRED_IN_CI - set(flags.without) if loaded.in_ci else (),
+        elsewhere=_ELSEWHERE,
         partial=bool(flags.only),
     )
     facts = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
     results.write(loaded.state_dir / results.FOLDER, judgement, revision=facts.revision)
-    _show(judgement)
+    results.tell(judgement)
     if flags.only:
         _output.status("note", f"nothing but {', '.join(flags.only)} was asked for: this says nothing of the rest")
     return judgement.exit_code
@@ -159,23 +162,6 @@ def _run(order: Order, runners: Sequence[Callable[[Order], Scan]]) -> list[Scan]
             return [future.result() for future in running]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _show(judgement: Judgement) -> None:
-    for scan in judgement.scans:
-        if scan.findings:
-            count = "1 finding" if len(scan.findings) == 1 else f"{len(scan.findings)} findings"
-            _output.error(f"{scan.tool}: {count} ({scan.looked_at})", problems=[str(one) for one in scan.findings])
-        if scan.gaps:
-            _output.error(f"{scan.tool}: could not be checked", problems=scan.gaps)
-        elif scan.not_run:
-            _output.status("warn", f"{scan.tool}: not run: {scan.not_run}")
-    for tool, finding, one in judgement.excepted:
-        _output.status("note", f"{tool}: excepted until {one.expires:%Y-%m-%d}: {finding} ({one.reason})")
-    if judgement.stale:
-        _output.error("tool.fairlead.security.ignore holds what is no exception any more", problems=judgement.stale)
-    if not judgement.scans:
-        _output.error("security could not be checked: no tool ran")
 
 
 if __name__ == "__main__":

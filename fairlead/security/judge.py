@@ -44,12 +44,14 @@ def judge(
     exceptions: Sequence[SecurityException] = (),
     today: date,
     required: Collection[str] = (),
+    elsewhere: Collection[str] = (),
     partial: bool = False,
 ) -> Judgement:
     """Judge scans. An exception holds through the day that it names.
 
-    `required` names tools that must not be lacking, as under CI: that one of them did not run is a gap. `partial` scans
-    are some of those that there are: what is found by the others may need an exception.
+    `required` names tools that must not be lacking, as under CI: that one of them did not run is a gap. `elsewhere`
+    names tools that only other commands run: which exceptions those need is not known here. `partial` scans are some of
+    those that there are: what is found by the others may need an exception.
     """
     valid = [one for one in exceptions if one.expires >= today]
     excepted: list[tuple[str, Finding, SecurityException]] = []
@@ -66,7 +68,7 @@ def judge(
     ]
     # What was not looked at may hold what an exception is for.
     if not partial and not any(scan.gaps for scan in left):
-        lacking = {scan.tool for scan in left if scan.not_run}
+        lacking = {scan.tool for scan in left if scan.not_run} | (set(elsewhere) - {scan.tool for scan in left})
         used = {one for _, _, one in excepted} | {one for one in valid if one.tool in lacking}
         stale += [f"{one.name} is needed by nothing: take it out" for one in valid if one not in used]
     return Judgement(tuple(left), tuple(excepted), tuple(stale))

@@ -22,6 +22,7 @@ from fairlead.security.baseline import Found, Secret
 from fairlead.security.report import Scan
 
 TOOL: Final = "kingfisher"
+HISTORY: Final = "kingfisher-history"
 
 #: Rules of our own, for what its rules do not know.
 RULES: Final = r"""rules:
@@ -132,7 +133,7 @@ def find_in_history(root: Path) -> Found:
 
 def scan(root: Path, *, history: bool = False) -> Scan:
     """Scan the tree at `root`, or its history; what the baseline and the marks excuse is no finding."""
-    name = f"{TOOL} (history)" if history else TOOL
+    name = HISTORY if history else TOOL
     try:
         entries = [entry for entry in baseline.load(root) if entry.kind.startswith(baseline.KINGFISHER)]
     except ConfigurationError as error:

@@ -53,6 +53,24 @@ def describe(judgement: Judgement, *, revision: str | None) -> dict[str, Any]:
     }
 
 
+def tell(judgement: Judgement) -> None:
+    """Say all that was found, could not be checked or is excepted; what passed is not mentioned."""
+    for scan in judgement.scans:
+        if scan.findings:
+            count = "1 finding" if len(scan.findings) == 1 else f"{len(scan.findings)} findings"
+            _output.error(f"{scan.tool}: {count} ({scan.looked_at})", problems=[str(one) for one in scan.findings])
+        if scan.gaps:
+            _output.error(f"{scan.tool}: could not be checked", problems=scan.gaps)
+        elif scan.not_run:
+            _output.status("warn", f"{scan.tool}: not run: {scan.not_run}")
+    for tool, finding, one in judgement.excepted:
+        _output.status("note", f"{tool}: excepted until {one.expires:%Y-%m-%d}: {finding} ({one.reason})")
+    if judgement.stale:
+        _output.error("tool.fairlead.security.ignore holds what is no exception any more", problems=judgement.stale)
+    if not judgement.scans:
+        _output.error("security could not be checked: no tool ran")
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Read the report that `write` left; raise `InconclusiveError` when there is none, or it is not one."""
     try:

@@ -20,6 +20,8 @@ from fairlead.security.locked import Locked
 from fairlead.security.report import Finding, Level, Scan
 
 NAME: Final = "trivy"
+#: What its scan of an image is called, whose exceptions say nothing of the locks.
+IMAGE: Final = "trivy-image"
 #: Published in March 2026 with stolen keys: they send away what secrets they find.
 COMPROMISED: Final = frozenset({"0.69.4", "0.69.5", "0.69.6"})
 
@@ -95,10 +97,10 @@ def read_image(text: str, *, name: str) -> Scan:
                 packages[result["Class"]] += len(result.get("Packages") or ())
         findings = _findings(results)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return _unusable(error)
+        return _unusable(error, IMAGE)
     gaps = [f"{name}: it lists no package of the class {kind}" for kind, count in packages.items() if not count]
     looked_at = f"{packages['os-pkgs']} packages of the system and {packages['lang-pkgs']} of Python in {name}"
-    return Scan(NAME, looked_at, findings, tuple(gaps))
+    return Scan(IMAGE, looked_at, findings, tuple(gaps))
 
 
 def scan(root: Path, *, expected: Mapping[str, Locked], program: str | None = None) -> Scan:
@@ -122,15 +124,20 @@ def scan_image(archive: Path, *, name: str, program: str | None = None) -> Scan:
         lambda found, _scratch, report: image_command(found, archive.resolve(), report=report),
         lambda text: read_image(text, name=name),
         program,
+        tool=IMAGE,
     )
 
 
 def _scan(
-    prepare: Callable[[str, Path, Path], Sequence[str]], judge: Callable[[str], Scan], program: str | None
+    prepare: Callable[[str, Path, Path], Sequence[str]],
+    judge: Callable[[str], Scan],
+    program: str | None,
+    *,
+    tool: str = NAME,
 ) -> Scan:
     found = program or find()
     if found is None:
-        return Scan(NAME, "nothing", not_run=_ABSENT)
+        return Scan(tool, "nothing", not_run=_ABSENT)
     with tempfile.TemporaryDirectory(prefix="fairlead-trivy-") as scratch:
         folder = Path(scratch)
         report = folder / "report.json"
@@ -140,11 +147,11 @@ def _scan(
                 done = _run(prepare(found, folder, report), folder, _SECONDS)
                 why = (done.output.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
                 refusal = None if done.returncode == 0 and report.is_file() else f"it wrote no report: {why}"
-            return judge(report.read_text("utf-8")) if refusal is None else Scan(NAME, "nothing", gaps=(refusal,))
+            return judge(report.read_text("utf-8")) if refusal is None else Scan(tool, "nothing", gaps=(refusal,))
         except CommandError as error:
-            return Scan(NAME, "nothing", gaps=(error.message,))
+            return Scan(tool, "nothing", gaps=(error.message,))
         except (OSError, UnicodeDecodeError) as error:
-            return Scan(NAME, "nothing", gaps=(f"a file cannot be read: {error}",))
+            return Scan(tool, "nothing", gaps=(f"a file cannot be read: {error}",))
 
 
 def _refuse(program: str, folder: Path) -> str | None:
@@ -203,5 +210,5 @@ def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _unusable(error: Exception) -> Scan:
-    return Scan(NAME, "nothing", gaps=(f"its report is not usable: {type(error).__name__} {error}",))
+def _unusable(error: Exception, tool: str = NAME) -> Scan:
+    return Scan(tool, "nothing", gaps=(f"its report is not usable: {type(error).__name__} {error}",))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fairlead.config import Config
-    from fairlead.security.report import Scan
+    from fairlead.security.judge import Judgement
 
 _ENGINE = "docker, podman or buildah (default: the first that works)"
 _IMAGE = "the image (default: that of the tree as it is, by its digest)"
@@ -85,12 +85,13 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
 
     It is not well unless everything was looked at: without Trivy on the machine, it could not be checked.
     """
-    import dataclasses
     import tempfile
+    from datetime import UTC, datetime
 
     from fairlead import config
     from fairlead.image import engines, images
-    from fairlead.security import hadolint, trivy
+    from fairlead.security import hadolint, results, trivy
+    from fairlead.security.judge import judge
 
     loaded = config.load()
     chosen = engines.find_engine(engine)
@@ -102,25 +103,30 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
         if trivy.find():
             images.export(chosen, name, archive)
         scans.append(trivy.scan_image(archive, name=name))
+    judgement = judge(
+        scans,
+        exceptions=loaded.security.ignore,
+        today=datetime.now(UTC).date(),
+        required={one.tool for one in scans},
+        partial=True,
+    )
     if json:
-        _output.result_json({"image": name, "tools": [dataclasses.asdict(one) for one in scans]})
-    _conclude(name, scans)
+        _output.result_json({"image": name, **results.describe(judgement, revision=None)})
+    _conclude(name, judgement)
 
 
-def _conclude(name: str, scans: "list[Scan]") -> None:
+def _conclude(name: str, judgement: "Judgement") -> None:
     from fairlead.exceptions import InconclusiveError
     from fairlead.image.verdict import FindingsError
+    from fairlead.security import results
 
-    for one in scans:
+    for one in judgement.scans:
         if one.passed:
             _output.status("ok", f"{one.tool}: {one.looked_at}, nothing found")
-        for finding in one.findings:
-            _output.status("fail", f"{one.tool}: {finding}")
-        for gap in (*one.gaps, *([one.not_run] if one.not_run else [])):
-            _output.status("warn", f"{one.tool}: could not be checked: {gap}")
-    if found := sum(len(one.findings) for one in scans):
-        raise FindingsError(f"{name}: {found} finding{'s' if found > 1 else ''}", hint="mend what is named above")
-    if not all(one.ran for one in scans):
+    results.tell(judgement)
+    if judgement.verdict == "vulnerable":
+        raise FindingsError(f"{name} is not well", hint="mend what is named above, or except it with a reason")
+    if judgement.verdict == "not checked":
         raise InconclusiveError(f"{name} could not be checked", hint="mend what is named above, and scan it again")
 
 

@@ -114,12 +114,12 @@ def test_an_image_that_fails_ends_with_18_and_shows_no_secret(
 @pytest.mark.parametrize(
     ("files", "image", "code"),
     [
-        (CLEAN, Scan("trivy", "all"), 0),
-        (CLEAN, Scan("trivy", "all", (Finding("CVE-1", "is bad", "ours"),)), 1),
-        (Scan("hadolint", "all", (Finding("DL1", "is bad", "ours"),)), Scan("trivy", "", not_run="absent"), 1),
-        (CLEAN, Scan("trivy", "nothing", not_run="it is not on this machine"), 5),
-        (CLEAN, Scan("trivy", "nothing", gaps=("no database",)), 5),
-        (Scan("hadolint", "nothing", gaps=("absent",)), Scan("trivy", "all"), 5),
+        (CLEAN, Scan("trivy-image", "all"), 0),
+        (CLEAN, Scan("trivy-image", "all", (Finding("CVE-1", "is bad", "ours"),)), 1),
+        (Scan("hadolint", "all", (Finding("DL1", "is bad", "ours"),)), Scan("trivy-image", "", not_run="absent"), 1),
+        (CLEAN, Scan("trivy-image", "nothing", not_run="it is not on this machine"), 5),
+        (CLEAN, Scan("trivy-image", "nothing", gaps=("no database",)), 5),
+        (Scan("hadolint", "nothing", gaps=("absent",)), Scan("trivy-image", "all"), 5),
     ],
 )
 def test_a_scan_is_well_only_where_everything_was_looked_at(
@@ -135,4 +135,24 @@ def test_a_scan_is_well_only_where_everything_was_looked_at(
     monkeypatch.setattr(trivy, "find", lambda: "trivy")
     monkeypatch.setattr(trivy, "scan_image", lambda _archive, *, name: image)
     assert call("image.scan", json=True) == code
-    assert [one["tool"] for one in json.loads(capsys.readouterr().out)["tools"]] == ["hadolint", "trivy"]
+    assert [one["tool"] for one in json.loads(capsys.readouterr().out)["tools"]] == ["hadolint", "trivy-image"]
+
+
+@pytest.mark.parametrize(("expires", "code"), [("2999-01-01", 0), ("2020-01-01", 1)])
+def test_an_exception_holds_for_an_image_too_through_its_day(
+    project: Path,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    expires: str,
+    code: int,
+) -> None:
+    engine("exit 0")
+    with (project / "pyproject.toml").open("a") as file:
+        file.write(f'[[tool.fairlead.security.ignore]]\nid = "CVE-1"\nreason = "judged"\nexpires = {expires}\n')
+    found = Scan("trivy-image", "all", (Finding("CVE-1", "is bad", "ours"),))
+    monkeypatch.setattr(hadolint, "scan", lambda _root: CLEAN)
+    monkeypatch.setattr(trivy, "find", lambda: "trivy")
+    monkeypatch.setattr(trivy, "scan_image", lambda _archive, *, name: found)
+    assert call("image.scan") == code
+    assert ("excepted until 2999-01-01" if code == 0 else "CVE-1 has expired") in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import functools
 from datetime import date
 
 import pytest
@@ -70,6 +71,13 @@ def test_a_stale_exception_fails_and_takes_nothing_away(exception: SecurityExcep
 def test_what_a_tool_would_need_that_is_not_on_this_machine_is_not_stale() -> None:
     assert judge([CLEAN, ABSENT], exceptions=[_exception(tool="trivy")], today=TODAY).exit_code == 0
     assert judge([CLEAN, ABSENT], exceptions=[_exception()], today=TODAY).exit_code == 1
+
+
+def test_what_only_another_command_would_need_is_not_stale_until_that_command_runs() -> None:
+    exception = _exception(tool="trivy-image")
+    judge_it = functools.partial(judge, exceptions=[exception], today=TODAY, elsewhere={"trivy-image"})
+    assert judge_it([CLEAN]).exit_code == 0
+    assert judge_it([CLEAN, Scan("trivy-image", "all")]).stale == ("B105 is needed by nothing: take it out",)
 
 
 def test_what_nothing_needed_is_not_said_where_not_everything_was_looked_at() -> None:
