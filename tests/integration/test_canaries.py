@@ -23,10 +23,11 @@ import pytest
 import fairlead
 from fairlead._locks import LOCKS
 from fairlead.postgres import Databases
+from tests.git import git
 from tests.integration.arguments import Watch
 from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
 from tests.integration.deploy.script import Plan
-from tests.integration.deploy.shop import DEPLOY, FILES, PYPROJECT, git
+from tests.integration.deploy.shop import DEPLOY, FILES, PYPROJECT
 from tests.integration.deploy.sockets import refuse, say
 from tests.integration.tasks.test_acts import free_port, make_shop, remove_platform
 from tests.unit.environment.described import document

@@ -13,8 +13,9 @@ import pytest
 import fairlead
 from fairlead import deploy
 from fairlead.deploy import target
+from tests.git import git
 from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
-from tests.integration.deploy.shop import FILES, ImpatientClient, Shop, git
+from tests.integration.deploy.shop import FILES, ImpatientClient, Shop
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from fairlead.exceptions import Error
 from fairlead.railway import RailwayClient
 from fairlead.tasks import program
 from tests.integration.deploy.railway_double import OLD, OLDER, RailwayDouble
+from tests.table import Note, note_row
 
 DEPLOY = ("deploy", "--env", "staging", "--auto-confirm")
 PATIENCE = 60.0
+_TABLE = "the fault table: exit code and what serves afterwards"
 PYPROJECT = """\
 [tool.fairlead]
 name = "shop"
@@ -141,16 +142,6 @@ class Shop:
         return known.get(digest) or ("new" if sent else "something else")
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Run git in a repository, whatever this machine has set for it, and return what it says."""
-    identity = ("-c", "user.name=Shop", "-c", "user.email=shop@example.com", "-c", "commit.gpgsign=false")
-    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=root, env=environ, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
 class ImpatientClient(RailwayClient):
     """A client that gives up soon, so that a socket that hangs does not take a test's minute."""
 
@@ -162,8 +153,6 @@ class ImpatientClient(RailwayClient):
         return super().upload(*arguments, **{"timeout": 3.0, **options})
 
 
-def tell(note: Callable[[str, object], None], fault: str, ended: Ended, seen: str, *, expected: str) -> None:
+def tell(note: Note, fault: str, ended: Ended, seen: str, *, expected: str) -> None:
     """Note a row of the table for whoever prints it."""
-    note("fault", fault)
-    note("seen", f"{ended.code}, {seen}")
-    note("expected", expected)
+    note_row(note, _TABLE, fault, seen=f"{ended.code}, {seen}", expected=expected)

@@ -13,10 +13,11 @@ from fairlead import bundle, config, deploy
 from fairlead.approval import Approval
 from fairlead.exceptions import ApprovalError, CommandError, DeployError, Error, PlatformError, PreflightError
 from fairlead.history import History
+from tests.git import git
 from tests.integration.deploy.railway_double import RailwayDouble
 from tests.integration.deploy.rows import STAGING, plans
 from tests.integration.deploy.script import Served
-from tests.integration.deploy.shop import Shop, git
+from tests.integration.deploy.shop import Shop
 
 Deploy = Callable[..., deploy.Outcome]
 

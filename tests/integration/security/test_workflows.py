@@ -6,30 +6,11 @@ from pathlib import Path
 import pytest
 
 from fairlead.security import actionlint, schemas, tools, zizmor
+from tests.integration.security.workflow_defects import CLEAN, DEFECTS, WorkflowDefect, swap
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOW, DEPENDABOT = ".github/workflows/ci.yml", ".github/dependabot.yml"
-PINNED = "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683"
 
-CLEAN = f"""\
-name: ci
-on:
-  pull_request:
-permissions:
-  contents: read
-concurrency:
-  group: ci-${{{{ github.ref }}}}
-  cancel-in-progress: true
-jobs:
-  tests:
-    name: tests
-    runs-on: ubuntu-24.04
-    steps:
-      - uses: {PINNED} # v4.2.2
-        with:
-          persist-credentials: false
-      - run: nox -s tests
-"""
 BOT = """\
 version: 2
 updates:
@@ -56,51 +37,13 @@ def make(root: Path, *, workflow: str = CLEAN, dependabot: str = BOT) -> Path:
     return root
 
 
-def swap(old: str, new: str, text: str = CLEAN) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
-
-
-TITLE = '      - run: echo "${{ github.event.pull_request.title }}"\n'
-
-DEFECTS: list[tuple[str, str, str]] = [
-    ("an action by its tag", swap(f"{PINNED} # v4.2.2", "actions/checkout@v4"), "unpinned-uses"),
-    (
-        "an action by its tag, and a comment that says to look away",
-        swap(f"{PINNED} # v4.2.2", "actions/checkout@v4 # zizmor: ignore[unpinned-uses]"),
-        "unpinned-uses",
-    ),
-    ("every permission", swap("permissions:\n  contents: read", "permissions: write-all"), "excessive-permissions"),
-    ("a permission to write for every job", swap("contents: read", "contents: write"), "excessive-permissions"),
-    ("permissions left to the default", swap("permissions:\n  contents: read\n", ""), "excessive-permissions"),
-    ("a pull request's title in a script", CLEAN + TITLE, "template-injection"),
-    (
-        "secrets for a fork's code",
-        swap("  pull_request:\n", "  pull_request_target:\n").replace(
-            "          persist", "          ref: ${{ github.event.pull_request.head.sha }}\n          persist"
-        ),
-        "dangerous-triggers",
-    ),
-    ("credentials left in the checkout", swap("persist-credentials: false", "fetch-depth: 0"), "artipacked"),
-    (
-        "an image by its tag",
-        swap("    runs-on: ubuntu-24.04\n", "    runs-on: ubuntu-24.04\n    container: python:3.14\n"),
-        "unpinned-images",
-    ),
-    (
-        "a secret outside an environment",
-        CLEAN + "        env:\n          TOKEN: ${{ secrets.TOKEN }}\n",
-        "secrets-outside-env",
-    ),
-]
-
-
 @needs_zizmor
-@pytest.mark.parametrize(("workflow", "rule"), [pytest.param(*one[1:], id=one[0]) for one in DEFECTS])
-def test_a_planted_defect_is_found(tmp_path: Path, workflow: str, rule: str) -> None:
-    scan = zizmor.scan(make(tmp_path, workflow=workflow))
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_planted_defect_is_found(tmp_path: Path, defect: WorkflowDefect) -> None:
+    scan = zizmor.scan(make(tmp_path, workflow=defect.workflow))
     assert not scan.gaps
-    assert rule in {finding.rule for finding in scan.findings if finding.path == WORKFLOW}
+    lines = {finding.line for finding in scan.findings if (finding.rule, finding.path) == (defect.rule, WORKFLOW)}
+    assert defect.on in {defect.workflow.splitlines()[line - 1].strip() for line in lines if line is not None}
 
 
 @needs_zizmor
@@ -133,7 +76,7 @@ def test_updates_that_come_at_once_are_found(tmp_path: Path) -> None:
 
 @needs_zizmor
 def test_a_configuration_of_its_own_silences_nothing(tmp_path: Path) -> None:
-    make(tmp_path, workflow=DEFECTS[0][1])
+    make(tmp_path, workflow=DEFECTS[0].workflow)
     (tmp_path / "zizmor.yml").write_text("rules:\n  unpinned-uses:\n    disable: true\n")
     assert "unpinned-uses" in {finding.rule for finding in zizmor.scan(tmp_path).findings}
 
