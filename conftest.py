@@ -1,6 +1,7 @@
 """Gives every test the fixtures of Fairlead's own pytest plugin, and says which processes coverage is measured in."""
 
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -16,6 +17,9 @@ pytest_plugins = ["fairlead.pytest_plugin"]
 
 #: What makes coverage measure a process that is started with it.
 _MEASURING = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+#: What a hook of git's tells the programs that it starts, and what a person asks of those that print.
+_NOT_FOR_TESTS = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "FORCE_COLOR", "CLICOLOR_FORCE")
 
 #: What the tests of several workers keep in memory at a time, and plenty.
 _NEEDED_MEMORY = 3 * 1024**3
@@ -35,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ[f"MEASURED_{name}"] = os.environ.pop(name)
 
 
+def pytest_collection_finish() -> None:
+    """Take what is imported by now out of every search for garbage: it stays, and is the most of what is searched."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def certificates_read_once() -> Iterator[None]:
     """Have httpx read this machine's certificates once: it does for each of its clients, and takes 70 ms of CPU.
@@ -44,6 +54,15 @@ def certificates_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         once = functools.lru_cache(maxsize=8)(httpx.create_ssl_context)
         patch.setattr("httpx._transports.default.create_ssl_context", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_word_from_outside() -> Iterator[None]:
+    """Tell what tests start of no other repository, into which they would commit, and of no wish for colours."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _NOT_FOR_TESTS:
+            patch.delenv(name, raising=False)
         yield
 
 

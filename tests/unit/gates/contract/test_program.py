@@ -49,6 +49,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "export_openapi.py").write_text(textwrap.dedent(EXPORT))
     (suite / "test_suite.py").write_text(textwrap.dedent(SUITE))
     (tmp_path / "pyproject.toml").write_text('[tool.fairlead]\nname = "x"\nversion = "1.0.0"\n')
+    monkeypatch.delenv("GITHUB_BASE_REF", raising=False)  # of the pull request that these tests run for
     monkeypatch.chdir(tmp_path)
     surface(tmp_path, TWO)
     assert program.check(["--write", "document"]) == 0
