@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from fairlead.approval import Approval
 from fairlead.config import Config, EnvironmentConfig
 from fairlead.deploy.aftermath import take_up
 from fairlead.deploy.lock import hold_lock
-from fairlead.deploy.parcel import Parcel, pack
+from fairlead.deploy.parcel import Parcel, open_parcel, pack
 from fairlead.deploy.preflight import inspect, plan
 from fairlead.deploy.record import Record
 from fairlead.deploy.reporting import Clock, Reporter
@@ -24,10 +25,12 @@ def deploy(
     *,
     open_target: Opener,
     reporter: Reporter,
+    archive: Path | None = None,
     options: Options,
 ) -> Outcome:
     """Deploy the tree at `config.root` to `environment` and verify it.
 
+    `archive` is the file to send in place of one that is made here: a bundle of this very tree, looked at file by file.
     `open_target` gives the platform, started if it is one that Fairlead starts. Raises `PreflightError`,
     `ApprovalError` and `LockedError` before anything was changed, `PlatformError` when the platform cannot be used,
     `DeployError` when the earlier release serves, `UnsafeDeployError` when nothing vouches for that, and
@@ -37,6 +40,8 @@ def deploy(
     with clock.step("preflight") as detail:
         made, problems = plan(config, environment, from_dirty=options.from_dirty, backup=options.back_up is not None)
         problems += _refuse_canary(environment, options)
+        given, refused = _open_given(config, made.info.digest, archive)
+        problems += refused
         detail.append(f"{len(made.entries)} files, {made.info.title}")
     if environment.promote_from is not None:
         reporter.note(
@@ -46,13 +51,20 @@ def deploy(
         config,
         environment,
         made.info.digest,
-        pack_parcel=lambda: pack(config, made),
-        record=Record(config, environment, "deploy", info=made.info),
+        pack_parcel=lambda: given or pack(config, made),
+        record=Record(config, environment, "deploy", info=made.info if given is None else given.info),
         open_target=open_target,
         clock=clock,
         problems=problems,
         options=options,
     )
+
+
+def _open_given(config: Config, digest: str, archive: Path | None) -> tuple[Parcel | None, tuple[str, ...]]:
+    try:
+        return None if archive is None else open_parcel(config, digest, archive=archive), ()
+    except PreflightError as error:
+        return None, (error.message,)
 
 
 def send(

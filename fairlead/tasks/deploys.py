@@ -31,6 +31,7 @@ _MOST_CANARY = 99
         "backup": "back the database up first, also where the environment does not ask for it",
         "no-backup": "do not, even where the environment asks for it",
         "from-dirty": "deploy a tree with uncommitted changes, marked so",
+        "bundle": "send this archive of the tree, which invoke build wrote, instead of making one",
         "watch": _WATCH,
         "canary": "give the new release this share of the requests, in per cent, until the watch is over; local only",
         "quiet": _QUIET,
@@ -44,6 +45,7 @@ def deploy(
     backup: bool = False,
     no_backup: bool = False,
     from_dirty: bool = False,
+    bundle: str = "",
     watch: float = -1.0,
     canary: float = 0.0,
     quiet: bool = False,
@@ -71,6 +73,7 @@ def deploy(
         environment,
         open_target=lambda: open_target(loaded, environment),
         reporter=TerminalReporter(quiet=quiet),
+        archive=Path(bundle) if bundle else None,
         options=_make_options(
             loaded,
             environment,
