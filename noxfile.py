@@ -264,7 +264,9 @@ def typecheck(session: nox.Session) -> None:
     """Check types: mypy, strict, over the toolkit and the backend."""
     provide(session, *RUNTIME, "mypy", "pytest", "types-pyyaml")
     if ON_GITHUB:
-        session.log("::add-matcher::.github/mypy-matcher.json")
+        # Not by `session.log`: GitHub takes it for a command where nothing stands before it alone.
+        sys.stdout.write("::add-matcher::.github/mypy-matcher.json\n")
+        sys.stdout.flush()
     session.run("mypy", "--cache-dir", str(cache("mypy")), *(session.posargs or ["fairlead", "backend/app"]))
 
 
@@ -318,7 +320,7 @@ def faults(session: nox.Session) -> None:
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     workers = min((os.cpu_count() or 1) * 2, 8)
     options = ["-q", "-n", str(workers), "--dist", "worksteal", "-o", f"cache_dir={cache('pytest-faults')}"]
-    table = ["-p", "tests.integration.deploy.table"]
+    table = ["-p", "tests.table"]
     session.run("python", "-m", "pytest", *options, *table, *selection(session.posargs, ["tests/integration/deploy"]))
 
 
@@ -336,6 +338,14 @@ def security(session: nox.Session) -> None:
     """Scan code, locks, secrets, workflows and images; `-- --advisories PATH` works without a network."""
     provide(session, *RUNTIME, *SCANNERS)
     session.run("python", "-m", "fairlead.security", *session.posargs)
+
+
+@nox.session(default=False, tags=["security"])
+def image(session: nox.Session) -> None:
+    """Build the image of the bundle and scan it; needs docker, podman or buildah, and Trivy."""
+    provide(session, *RUNTIME, *SCANNERS)
+    for act in ("image.build", "image.scan"):
+        session.run("python", "-m", "fairlead", act, *session.posargs)
 
 
 @nox.session(default=False, tags=["package"])
@@ -378,11 +388,11 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["meta"])
 def planted(session: nox.Session) -> None:
-    """Plant one defect for each gate in a copy of the repository, and see that the gate fails."""
+    """Plant defects for each gate in copies of the repository, see that the gate fails, and print the table."""
     provide(session, "-r", "requirements.txt", "pytest", "pytest-xdist")
     session.env["PLANTED_ENVDIR"] = str(STATE / "planted")
     options = ["-n", "2", "-o", f"cache_dir={cache('pytest-planted')}"]
-    session.run("python", "-m", "pytest", *options, "tests/planted", *session.posargs)
+    session.run("python", "-m", "pytest", *options, "-p", "tests.table", "tests/planted", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from fairlead.tasks._act import act
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fairlead.build import BuildInfo
     from fairlead.config import Config
     from fairlead.security.judge import Judgement
 
@@ -72,7 +73,7 @@ def run(image: str = "", port: int = 8000, env_file: str = "", engine: str = "")
     loaded = config.load()
     variables = _collect_variables(loaded, env_file, port)
     chosen = engines.find_engine(engine)
-    name = image or _name(loaded, _find_digest(loaded))
+    name = image or _name(loaded, _describe_tree(loaded).digest)
     _output.status("note", f"running {name} by {chosen.name} on http://127.0.0.1:{port}")
     code = images.run_image(chosen, name, variables=variables)
     if code != 0:
@@ -83,7 +84,8 @@ def run(image: str = "", port: int = 8000, env_file: str = "", engine: str = "")
 def scan(image: str = "", engine: str = "", json: bool = False) -> None:
     """Scan an image and the Dockerfiles: what is known to be vulnerable in it, and how it is made.
 
-    It is not well unless everything was looked at: without Trivy on the machine, it could not be checked.
+    It is not well unless everything was looked at: without Trivy on the machine, it could not be checked. What came of
+    it is in `image` of the state directory, for a program to read: SARIF of each tool, and report.json.
     """
     import tempfile
     from datetime import UTC, datetime
@@ -94,8 +96,11 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
     from fairlead.security.judge import judge
 
     loaded = config.load()
+    folder = loaded.state_dir / "image"
+    results.clear(folder)
     chosen = engines.find_engine(engine)
-    name = image or _name(loaded, _find_digest(loaded))
+    info = _describe_tree(loaded)
+    name = image or _name(loaded, info.digest)
     scans = [hadolint.scan(loaded.root)]
     with tempfile.TemporaryDirectory(prefix="fairlead-scan-") as scratch:
         archive = Path(scratch) / "image.tar"
@@ -110,8 +115,9 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
         required={one.tool for one in scans},
         partial=True,
     )
+    results.write(folder, judgement, revision=info.revision, dirty=info.dirty)
     if json:
-        _output.result_json({"image": name, **results.describe(judgement, revision=None)})
+        _output.result_json({"image": name, **results.describe(judgement, revision=info.revision, dirty=info.dirty)})
     _conclude(name, judgement)
 
 
@@ -148,12 +154,12 @@ def _collect_variables(loaded: "Config", env_file: str, port: int) -> "Mapping[s
     return variables
 
 
-def _find_digest(loaded: "Config") -> str:
+def _describe_tree(loaded: "Config") -> "BuildInfo":
     from fairlead import build as facts
     from fairlead import bundle
 
     info = facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
-    return bundle.make_bundle(loaded, info).digest
+    return bundle.make_bundle(loaded, info).info
 
 
 def _name(loaded: "Config", digest: str) -> str:

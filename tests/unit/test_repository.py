@@ -1,6 +1,9 @@
 """What stands beside the workflows: hooks, owners, updates, and the checks that a branch requires."""
 
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +39,29 @@ def test_a_hook_is_a_gate_so_that_it_has_the_tools_and_the_pins_of_the_gates(
 ) -> None:
     assert repo["repo"] == "local"
     assert (hook["language"], "additional_dependencies" in hook) == ("system", False)
-    match = re.fullmatch(r"nox -s ([\w-]+)", hook["entry"])
+    match = re.fullmatch(r"env (?:-u \w+ )+nox -s ([\w-]+)", hook["entry"])
     assert match
     assert match[1] in nox.registry.get()
     assert hook["stages"]
+
+
+@pytest.mark.parametrize(("repo", "hook"), hooks())
+def test_a_gate_that_a_hook_runs_is_not_told_which_repository_it_is_in(
+    tmp_path: Path, repo: dict[str, Any], hook: dict[str, Any]
+) -> None:
+    # In a second work tree git tells its hooks, and every git below them then works on that repository: tests that make
+    # one of their own would commit to the developer's.
+    program = tmp_path / "nox"
+    program.write_text("#!/bin/sh\nenv\n")
+    program.chmod(0o755)
+    told = {"GIT_DIR": "/a/.git/worktrees/b", "GIT_INDEX_FILE": "/a/.git/worktrees/b/index", "GIT_WORK_TREE": "/b"}
+    variables = {**told, "PATH": f"{tmp_path}:{os.environ['PATH']}", "LEFT": "1"}
+    done = subprocess.run(
+        shlex.split(hook["entry"]), env=variables, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    left = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert "LEFT" in left
+    assert not left & set(told)
 
 
 def test_what_hooks_and_gates_share_is_locked_with_hashes() -> None:
@@ -65,6 +87,8 @@ def test_everything_has_an_owner_and_what_guards_it_has_two() -> None:
     assert all(re.fullmatch(r"@[\w-]+/[\w-]+", owner) for _, *owners in OWNERS for owner in owners)
     guarded = {pattern for pattern, *owners in OWNERS if len(owners) > 1}
     assert {"/.github/", "/fairlead/security/", "/requirements*", "/backend/migrations/"} <= guarded
+    # What is taken for no secret, and what says which checks a branch requires.
+    assert {"/.secrets.baseline", "/fairlead/gates/", "/docs/BRANCH_PROTECTION.md"} <= guarded
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, *_ in OWNERS if pattern != "*"])
@@ -87,9 +111,17 @@ def test_updates_come_weekly_in_one_and_not_before_they_are_a_week_old(update: d
 
 def test_actions_locks_and_images_are_kept_up_to_date() -> None:
     kinds = {update["package-ecosystem"]: update for update in DEPENDABOT["updates"]}
-    assert {"github-actions", "pip", "docker"} <= set(kinds)
+    assert {"github-actions", "pip", "docker-compose"} <= set(kinds)
     locks = {f"/{Path(lock).parent}".rstrip(".").rstrip("/") or "/" for lock in ("requirements.txt", "backend/x.txt")}
     assert set(kinds["pip"]["directories"]) == locks
+
+
+def test_dependabot_is_asked_for_a_base_only_where_it_can_read_it() -> None:
+    # It passes over a FROM with a variable in it, so that an entry for such a file would do nothing, and look as if.
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "backend" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    readable = not any("$" in base for base in bases)
+    assert ("docker" in {update["package-ecosystem"] for update in DEPENDABOT["updates"]}) is readable
+    assert readable or "Dependabot" in (ROOT / "docs" / "image.md").read_text("utf-8")
 
 
 # --- Required checks ---
@@ -106,6 +138,12 @@ def test_every_gate_but_those_that_measure_is_required() -> None:
     for gate in ("lint", "typecheck", "tests", "migrations", "build", "security", "contract", "e2e", "lock", "planted"):
         assert re.search(rf"\b{gate}\b", required), gate
     assert "performance" not in required
+
+
+def test_the_page_asks_for_what_no_status_check_tells() -> None:
+    # CodeQL's jobs are green whatever they find; that its findings block is a rule of its own.
+    page = (ROOT / protection.DOCUMENT).read_text("utf-8")
+    assert re.search(r"^\| code scanning results of CodeQL\b.*\| yes \| yes \|$", page, re.MULTILINE)
 
 
 JOB = {"steps": [{"run": "nox -s lint"}]}

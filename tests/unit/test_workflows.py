@@ -5,13 +5,14 @@
 3. what the call needs and no lock can give: Trivy, the files of another job
 4. `python -m pip install --require-hashes --requirement requirements.txt`: the runners, from the lock
 5. one call of nox or invoke
-6. `actions/upload-artifact`, for 90 days
+6. `actions/upload-artifact`, for 90 days: once, or one for each thing that another job takes by itself
 
 The jobs in `WITHOUT_CODE` are the exceptions, and the only ones that may write to GitHub: they run nothing of this
 repository. Every gate is called by some job, and no tool is run but by a gate.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from backend.tests.performance.world import SERVED
 from fairlead import config
 from fairlead.gates import protection
 from fairlead.security import __main__ as program
-from fairlead.security import trivy
+from fairlead.security import kingfisher, results, sbom, trivy
 from fairlead.tasks import find_act
 from fairlead.tasks.arguments import parser_of
 
@@ -33,6 +34,15 @@ WORKFLOWS = {path.name: path for path in sorted((ROOT / ".github" / "workflows")
 INSTALL = "python -m pip install --require-hashes --requirement requirements.txt"
 CALL = re.compile(r"(?:nox -s|invoke) [\w \"$./-]+(?: -- [\w ./=-]+)?")
 PUBLISH = 'gh release create "$GITHUB_REF_NAME" --repo "$GITHUB_REPOSITORY" --verify-tag --generate-notes release/*/*'
+#: Whoever starts it, a bundle is promoted by what is on main, and only as staging's own workflow made and signed it.
+FROM_MAIN = 'echo "::error::a bundle is promoted by the workflow of main, and this is $GITHUB_REF"; exit 1'
+VERIFY = (
+    'gh attestation verify bundle/*.tar.gz --repo "$GITHUB_REPOSITORY" --signer-workflow '
+    '"$GITHUB_REPOSITORY/.github/workflows/deploy-staging.yml" --source-ref refs/heads/develop '
+    "--deny-self-hosted-runners"
+)
+#: Downloaded to where git does not see it: a tree with files beside it is dirty.
+DEPLOY_SIGNED = "invoke deploy --env production --bundle .fairlead/signed/maya-backend.tar.gz --auto-confirm"
 CHECKED_OUT, UPLOAD, DOWNLOAD = "actions/checkout", "actions/upload-artifact", "actions/download-artifact"
 BEFORE = {"aquasecurity/setup-trivy", DOWNLOAD}
 
@@ -46,11 +56,12 @@ WITHOUT_CODE: dict[tuple[str, str], tuple[list[str], set[str]]] = {
         {"security-events"},
     ),
     ("deploy.yml", "attest"): ([DOWNLOAD, PROVENANCE], ATTESTS),
+    ("deploy.yml", "provenance"): ([FROM_MAIN, DOWNLOAD, VERIFY], set()),
     ("deploy-staging.yml", "attest"): ([DOWNLOAD, PROVENANCE], ATTESTS),
     ("release.yml", "attest"): ([DOWNLOAD, PROVENANCE, "actions/attest-sbom"], ATTESTS),
     ("release.yml", "publish"): ([DOWNLOAD, PUBLISH], {"contents"}),
     ("security-scan.yml", "report"): (
-        [CHECKED_OUT, DOWNLOAD, "github/codeql-action/upload-sarif"],
+        [CHECKED_OUT, *[DOWNLOAD, "github/codeql-action/upload-sarif"] * 2],
         {"security-events"},
     ),
 }
@@ -84,7 +95,8 @@ def problems_of(job: dict[str, Any]) -> list[str]:
     whole = shape_of(job)
     installed = whole.index(INSTALL) if INSTALL in whole else len(whole)
     shape = [step for number, step in enumerate(whole) if not (1 < number < installed and step in BEFORE)]
-    shape = shape[:-1] if shape[-1:] == [UPLOAD] else shape
+    while shape[-1:] == [UPLOAD]:
+        shape = shape[:-1]
     if len(shape) != 4:
         return [f"it has {len(shape)} steps and not four"]
     wanted = (CHECKED_OUT, "actions/setup-python", INSTALL)
@@ -165,9 +177,16 @@ def test_every_job_ends_and_runs_on_a_machine_with_a_version(job: dict[str, Any]
     for step in job["steps"]:
         if step.get("uses", "").startswith(CHECKED_OUT):
             assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("job", jobs())
+def test_files_are_kept_for_90_days_and_a_job_that_is_run_again_can_keep_them_too(job: dict[str, Any]) -> None:
+    for step in job["steps"]:
         if step.get("uses", "").startswith(UPLOAD):
             assert step["with"]["retention-days"] == 90
             assert step["with"]["if-no-files-found"] == "error"
+            # A run has one artifact of a name, and all attempts are one run: without either, the second one fails.
+            assert step["with"].get("overwrite") is True or "github.run_attempt" in step["with"]["name"]
 
 
 @pytest.mark.parametrize("file", sorted(WORKFLOWS))
@@ -179,6 +198,23 @@ def test_no_secret_is_within_reach_of_a_pull_request(file: str) -> None:
             assert "pull_request" not in workflow["on"], name
             assert job["environment"] in {"staging", "production"}, name
     assert "secrets." not in str({name: part for name, part in workflow.items() if name != "jobs"})
+
+
+ALWAYS = "always()"
+
+
+def conditions() -> list[Any]:
+    found = [(file, name, job["if"]) for (file, name), job in JOBS.items() if "if" in job]
+    return [pytest.param(*one, id="-".join(one[:2])) for one in found]
+
+
+@pytest.mark.parametrize(("file", "name", "condition"), conditions())
+def test_a_job_is_left_out_for_what_was_asked_and_never_for_where_it_was_started(
+    file: str, name: str, condition: str
+) -> None:
+    """A job that is left out is green: from the wrong branch a deploy fails, and does not pass without deploying."""
+    assert "github.ref" not in condition
+    assert ALWAYS not in condition, "a run that was cancelled has nothing to show"
 
 
 def test_every_gate_is_called_by_a_job() -> None:
@@ -205,7 +241,8 @@ def test_the_security_gate_takes_the_options_that_it_is_given(capsys: pytest.Cap
     options = call_of(JOBS["security-scan.yml", "security"])["run"].partition(" -- ")[2].split()
     with pytest.raises(SystemExit, match="0"):
         program.main(["--help"])
-    assert options
+    # Against the live advisories, with every tool: what makes the gate look at less is for other machines.
+    assert options == ["--history"]
     assert set(options) <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
@@ -214,6 +251,12 @@ def test_a_workflow_may_read_only_and_ends_what_it_replaces(file: str) -> None:
     workflow = load(WORKFLOWS[file])
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["group"]
+
+
+@pytest.mark.parametrize("file", sorted(WORKFLOWS))
+def test_no_workflow_forces_colours_on_tools_whose_words_are_read(file: str) -> None:
+    # Tests look for what tools say, and so do those that plant defects; a colour stands in the middle of it.
+    assert not re.search(r"(?:FORCE_COLOR|CLICOLOR_FORCE)\b", WORKFLOWS[file].read_text("utf-8"))
 
 
 def test_the_backends_workflow_runs_on_every_pull_request_by_hand_and_for_the_pushes_that_it_concerns() -> None:
@@ -225,6 +268,15 @@ def test_the_backends_workflow_runs_on_every_pull_request_by_hand_and_for_the_pu
     assert triggers["pull_request"] == {"branches": ["main", "develop"]}
 
 
+def test_the_image_is_built_and_scanned_of_every_pull_request() -> None:
+    # The platform builds from the same Dockerfile: what breaks it would be found by a deploy.
+    job = JOBS["security-scan.yml", "image"]
+    assert call_of(job)["run"] == "nox -s image"
+    assert "if" not in job
+    assert job["steps"][0]["with"]["fetch-depth"] == 0
+    assert trivy_of(job) == trivy_of(JOBS["security-scan.yml", "security"])
+
+
 @pytest.mark.parametrize(("file", "fields"), [("security-scan.yml", "* * *"), ("codeql.yml", "* * [0-6]")])
 def test_what_is_looked_for_without_a_change_runs_by_the_clock(file: str, fields: str) -> None:
     triggers = load(WORKFLOWS[file])["on"]
@@ -232,6 +284,34 @@ def test_what_is_looked_for_without_a_change_runs_by_the_clock(file: str, fields
     assert triggers["push"] == triggers["pull_request"] == {"branches": ["main", "develop"]}
     (clock,) = triggers["schedule"]
     assert re.fullmatch(r"\d+ \d+ " + fields.replace("*", r"\*"), clock["cron"])
+
+
+@pytest.mark.parametrize(("job", "name"), [("security", results.FOLDER), ("image", "image")])
+def test_what_was_found_is_shown_beside_the_code_also_where_it_failed(job: str, name: str) -> None:
+    gate, report = JOBS["security-scan.yml", job], JOBS["security-scan.yml", "report"]
+    folder = (config.load(ROOT, environ={}).state_dir / name).relative_to(ROOT).as_posix()
+    (kept_step,) = kept(gate).values()
+    fetched, shown = (step for step in report["steps"] if folder in step["with"].values())
+    assert kept_step["if"] == "${{ !cancelled() }}"
+    assert report["if"].startswith("${{ !cancelled() && (")
+    assert needs_of(report) == {"security", "image"}
+    assert (kept_step["with"]["path"], fetched["with"]["path"], shown["with"]["sarif_file"]) == (folder,) * 3
+    assert kept_step["with"]["name"] == fetched["with"]["name"]
+    # One that cannot be shown keeps nothing else from being shown.
+    assert all(step["if"] == "${{ !cancelled() }}" for step in report["steps"][3:])
+
+
+def test_what_was_found_is_told_apart_by_tool_and_category() -> None:
+    shown = [step["with"] for step in JOBS["security-scan.yml", "report"]["steps"] if "sarif_file" in step["with"]]
+    assert len({one["category"] for one in shown}) == len(shown) == 2
+    # GitHub takes twenty at a time.
+    assert len({*program.RUNNERS, kingfisher.HISTORY}) == len(program.RUNNERS) + 1 <= 20
+
+
+def trivy_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the step that installs Trivy."""
+    (step,) = (step for step in job["steps"] if "setup-trivy" in step.get("uses", ""))
+    return dict(step)
 
 
 def test_codeql_looks_at_the_code_and_at_the_workflows_with_the_wider_queries() -> None:
@@ -244,30 +324,126 @@ def test_codeql_looks_at_the_code_and_at_the_workflows_with_the_wider_queries() 
     ("file", "name", "environment", "call", "needs"),
     [
         ("deploy-staging.yml", "deploy", "staging", "invoke deploy --env staging --auto-confirm", {"gates"}),
-        ("deploy.yml", "deploy", "production", "invoke deploy --env production --auto-confirm", {"gates", "attest"}),
-        ("deploy.yml", "promote", "production", "invoke promote --from staging --to production --auto-confirm", set()),
+        ("deploy.yml", "deploy", "production", DEPLOY_SIGNED, {"gates", "attest"}),
+        (
+            "deploy.yml",
+            "promote",
+            "production",
+            "invoke promote --from staging --to production --auto-confirm",
+            {"provenance"},
+        ),
     ],
 )
-def test_a_deploy_waits_for_its_gates_goes_alone_and_keeps_its_record(
+def test_a_deploy_waits_for_its_gates_and_goes_alone(
     file: str, name: str, environment: str, call: str, needs: set[str]
 ) -> None:
     job = JOBS[file, name]
-    asked = job.get("needs", [])
-    assert ({asked} if isinstance(asked, str) else set(asked)) == needs
+    assert needs_of(job) == needs
     assert job["environment"] == environment
     assert call_of(job)["run"] == call
-    assert load(WORKFLOWS[file])["concurrency"] == {"group": f"deploy-{environment}", "cancel-in-progress": False}
-    assert job["steps"][-1]["if"] == "always()"
-    assert job["steps"][-1]["with"]["path"].split() == [".fairlead/history.jsonl", ".fairlead/bundles/"]
+    concurrency = load(WORKFLOWS[file])["concurrency"]
+    assert concurrency["group"] == f"deploy-{environment}"
+    assert concurrency["cancel-in-progress"] is False
     assert job["steps"][0]["with"]["fetch-depth"] == 0
+    # What needs a job that was left out is left out; a condition with a status function would run it all the same.
+    assert "if" not in job
+
+
+def test_what_is_deployed_is_what_was_signed() -> None:
+    (signed,) = (
+        step["with"]["path"] for step in JOBS["deploy.yml", "attest"]["steps"] if step["uses"].startswith(DOWNLOAD)
+    )
+    (made,) = kept(JOBS["deploy.yml", "bundle"]).values()
+    deploy = JOBS["deploy.yml", "deploy"]
+    given = [step["with"] for step in deploy["steps"] if step.get("uses", "").startswith(DOWNLOAD)]
+    assert given == [{"name": made["with"]["name"], "path": ".fairlead/signed"}]
+    assert made["with"]["path"] == signed == "bundle"
+
+
+def needs_of(job: dict[str, Any]) -> set[str]:
+    """Return the jobs that a job waits for."""
+    asked = job.get("needs", [])
+    return {asked} if isinstance(asked, str) else set(asked)
+
+
+def test_a_promotion_that_waits_is_not_dropped_for_what_is_pushed_meanwhile() -> None:
+    # A run that waits for its reviewer holds the group, and of those behind it GitHub keeps the newest by default.
+    assert load(WORKFLOWS["deploy.yml"])["concurrency"]["queue"] == "max"
+
+
+def kept(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the uploads of a job, by the name of what they keep."""
+    return {step["with"]["name"]: step for step in job["steps"] if step.get("uses", "").startswith(UPLOAD)}
+
+
+@pytest.mark.parametrize("name", ["deploy", "promote"])
+def test_production_keeps_the_record_and_the_bundle_of_each_attempt(name: str) -> None:
+    ((kept_as, step),) = kept(JOBS["deploy.yml", name]).items()
+    assert step["if"] == ALWAYS
+    assert step["with"]["path"].split() == [".fairlead/history.jsonl", ".fairlead/bundles/"]
+    assert kept_as == "release-${{ github.run_attempt }}"
+
+
+def test_what_staging_keeps_can_be_promoted_whichever_attempt_sent_it() -> None:
+    # A deploy that could not be checked is run again, which sends nothing: the record is the second attempt's and the
+    # bundle the first one's. With both in one artifact, one of them would be lost.
+    made, promote = JOBS["deploy-staging.yml", "deploy"], JOBS["deploy.yml", "promote"]
+    record, bundle = kept(made)["record"], kept(made)["bundle"]
+    assert record["if"] == ALWAYS
+    assert record["with"]["path"] == ".fairlead/history.jsonl"
+    assert bundle["if"] == "always() && hashFiles('.fairlead/bundles/*.tar.gz') != ''"
+    assert bundle["with"]["path"] == ".fairlead/bundles/"
+    fetched = {step["with"]["name"]: step["with"] for step in promote["steps"] if DOWNLOAD in step.get("uses", "")}
+    assert {name: one["path"] for name, one in fetched.items()} == {
+        "record": ".fairlead",
+        "bundle": ".fairlead/bundles",
+    }
+    assert {one["run-id"] for one in fetched.values()} == {"${{ inputs.staging-run }}"}
+
+
+def test_the_bundle_that_is_promoted_was_signed_by_stagings_workflow() -> None:
+    attest, check = JOBS["deploy-staging.yml", "attest"]["steps"], JOBS["deploy.yml", "provenance"]
+    # A pattern that fits nothing is no error: there is no bundle where nothing was sent.
+    assert attest[0]["with"] == {"pattern": "bundle", "path": "bundle", "merge-multiple": True}
+    assert attest[1]["if"] == "hashFiles('bundle/*.tar.gz') != ''"
+    assert check["if"] == "inputs.staging-run != ''"
+    assert check["permissions"] == {"actions": "read", "attestations": "read", "contents": "read"}
+    assert check["steps"][0]["if"] == "github.ref != 'refs/heads/main'"
+    assert check["steps"][1]["with"]["name"] == "bundle"
+    assert check["steps"][1]["with"]["run-id"] == "${{ inputs.staging-run }}"
+
+
+def test_nothing_is_signed_before_its_gates_have_passed() -> None:
+    signing = {key: needs_of(job) for key, job in JOBS.items() if "id-token" in job.get("permissions", {})}
+    assert len(signing) == 3
+    for key, needs in signing.items():
+        assert needs & {"gates", "deploy"}, key
 
 
 def test_deploys_and_releases_come_from_where_they_should() -> None:
     triggers = {name: load(WORKFLOWS[f"{name}.yml"])["on"] for name in ("deploy-staging", "deploy", "release")}
+    # A version, and neither a pre-release of one nor any word that begins with a v.
+    versions = ["v[0-9]+.[0-9]+.[0-9]+"]
     assert triggers["deploy-staging"]["push"] == {"branches": ["develop"]}
-    assert triggers["deploy"]["push"] == {"branches": ["main"], "tags": ["v*"]}
-    assert triggers["release"] == {"push": {"tags": ["v*"]}}
+    assert triggers["deploy"]["push"] == {"branches": ["main"], "tags": versions}
+    assert triggers["release"] == {"push": {"tags": versions}}
     assert all("workflow_dispatch" in triggers[name] for name in ("deploy", "deploy-staging"))
+
+
+def test_a_release_signs_and_publishes_the_files_that_its_jobs_make() -> None:
+    attest, publish = JOBS["release.yml", "attest"], JOBS["release.yml", "publish"]
+    bill = sbom.file_name("backend/requirements.txt")
+    assert {name: kept(JOBS["release.yml", name])[name]["with"]["path"] for name in ("bundle", "sbom")} == {
+        "bundle": "bundle",
+        "sbom": "sbom",
+    }
+    assert call_of(JOBS["release.yml", "bundle"])["run"].startswith("invoke build --output bundle/")
+    assert call_of(JOBS["release.yml", "sbom"])["run"] == "invoke security.sbom --output sbom"
+    fetched, provenance, listed = attest["steps"]
+    assert fetched["with"] == publish["steps"][0]["with"] == {"path": "release"}
+    assert provenance["with"]["subject-path"] == listed["with"]["subject-path"] == "release/bundle/*.tar.gz"
+    assert listed["with"]["sbom-path"] == f"release/sbom/{bill}"
+    assert needs_of(publish) == {"attest"}
 
 
 @pytest.mark.parametrize("name", ["deploy", "promote"])
@@ -292,6 +468,21 @@ def test_the_suites_run_in_full_on_main_weekly_and_by_hand_and_their_quick_part_
     assert workflow["jobs"]["suites"]["env"] == {"SMOKE_TEST": "${{ github.event_name == 'pull_request' }}"}
 
 
+@pytest.mark.parametrize("file", sorted(name for name in WORKFLOWS if "pull_request" in load(WORKFLOWS[name])["on"]))
+def test_what_github_calls_the_checks_of_a_pull_request_and_when_it_makes_them_is_certain(file: str) -> None:
+    """`protection` names the required checks by these rules; GitHub knows more, and calls a check otherwise by them."""
+    workflow = load(WORKFLOWS[file])
+    assert set(workflow["on"]["pull_request"]) <= {"branches", "paths"}
+    for name, job in workflow["jobs"].items():
+        assert "uses" not in job, "a called workflow's checks have two names"
+        matrix = job.get("strategy", {}).get("matrix", {})
+        assert not set(matrix) & {"include", "exclude"}, name
+        assert set(re.findall(r"matrix\.([\w-]+)", job["name"])) == set(matrix), "the rest would be added in brackets"
+        # A job that waits for one that is left out is left out too, and counts as passed.
+        needed = [workflow["jobs"][other] for other in needs_of(job)]
+        assert "if" in job or not [other["name"] for other in needed if "if" in other], name
+
+
 def secrets_of(environment: str) -> set[str]:
     """Return the names of the secrets that the jobs of an environment are given."""
     deploying = [str(job) for job in JOBS.values() if job.get("environment") == environment]
@@ -309,16 +500,31 @@ def test_a_deploying_job_is_given_what_its_environment_declares_and_the_page_lis
     assert set(re.findall(r"`(\w+)`", row.split("|")[4])) == given
 
 
-def test_a_tag_is_deployed_as_what_it_is_and_staging_is_asked_with_a_token_of_its_own() -> None:
-    given = call_of(JOBS["deploy.yml", "deploy"])["env"] | call_of(JOBS["deploy.yml", "promote"])["env"]
+@pytest.mark.parametrize(
+    ("ref", "deployed_from"),
+    [
+        ("refs/heads/main", "main"),
+        ("refs/tags/v1.2.3", "v1.2.3"),
+        ("refs/heads/topic", "main"),
+        ("refs/heads/v1.2.3", "main"),
+    ],
+)
+def test_a_tag_is_deployed_as_what_it_is_and_no_branch_but_main_is_deployed(ref: str, deployed_from: str) -> None:
+    value = call_of(JOBS["deploy.yml", "deploy"])["env"]["FAIRLEAD_ENVIRONMENTS_PRODUCTION_BRANCH"]
+    match = re.fullmatch(r"\$\{\{ startsWith\(github\.ref, '([^']+)'\) && github\.ref_name \|\| '([^']+)' \}\}", value)
+    assert match
+    prefix, otherwise = match.groups()
+    filled = ref.split("/", 2)[2] if ref.startswith(prefix) else otherwise
+    loaded = config.load(ROOT, environ={"FAIRLEAD_ENVIRONMENTS_PRODUCTION_BRANCH": filled})
+    # What is on another branch is refused by the deploy itself, which says so.
+    assert loaded.environment("production").branch == deployed_from
+
+
+def test_staging_is_asked_with_a_token_of_its_own() -> None:
+    given = call_of(JOBS["deploy.yml", "promote"])["env"]
     environ = {name: value for name, value in given.items() if name.startswith("FAIRLEAD_")}
-    assert len(environ) == 2
-    loaded = config.load(
-        ROOT, environ={name: value.replace("${{ github.ref_name }}", "v1.2.3") for name, value in environ.items()}
-    )
-    assert loaded.environment("production").branch == "v1.2.3"
-    assert loaded.environment("staging").token_env == "STAGING_RAILWAY_TOKEN"
-    assert "refs/tags/v" in JOBS["deploy.yml", "deploy"]["if"]
+    assert len(environ) == 1
+    assert config.load(ROOT, environ=environ).environment("staging").token_env == "STAGING_RAILWAY_TOKEN"
 
 
 CHECKOUT = {"uses": "actions/checkout@" + "0" * 40, "with": {"persist-credentials": False}}
@@ -342,6 +548,7 @@ NOX = {"run": "nox -s lint"}
         [CHECKOUT, PYTHON, {"run": INSTALL}, TRIVY, NOX],
         [CHECKOUT, PYTHON, {"run": INSTALL}, NOX, TRIVY],
         [CHECKOUT, PYTHON, {"run": INSTALL}, KEEP, NOX],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, NOX, KEEP, NOX],
         [TRIVY, CHECKOUT, PYTHON, {"run": INSTALL}, NOX],
         [CHECKOUT, PYTHON, {"run": INSTALL}, {"run": "nox -s unit-${{ matrix.python }}"}],
         [CHECKOUT, PYTHON, {"run": INSTALL}, {"run": "nox -s $(cat gates)"}],
@@ -358,7 +565,12 @@ def test_a_job_that_may_write_and_runs_code_is_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    "steps", [[CHECKOUT, PYTHON, {"run": INSTALL}, NOX], [CHECKOUT, PYTHON, TRIVY, {"run": INSTALL}, NOX, KEEP]]
+    "steps",
+    [
+        [CHECKOUT, PYTHON, {"run": INSTALL}, NOX],
+        [CHECKOUT, PYTHON, TRIVY, {"run": INSTALL}, NOX, KEEP],
+        [CHECKOUT, PYTHON, {"run": INSTALL}, NOX, KEEP, KEEP],
+    ],
 )
 def test_a_job_that_keeps_the_rule_is_not_caught(steps: list[dict[str, Any]]) -> None:
     assert problems_of({"steps": steps, "permissions": {"contents": "read"}}) == []

@@ -123,6 +123,7 @@ def test_an_image_that_fails_ends_with_18_and_shows_no_secret(
     ],
 )
 def test_a_scan_is_well_only_where_everything_was_looked_at(
+    project: Path,
     engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -135,7 +136,22 @@ def test_a_scan_is_well_only_where_everything_was_looked_at(
     monkeypatch.setattr(trivy, "find", lambda: "trivy")
     monkeypatch.setattr(trivy, "scan_image", lambda _archive, *, name: image)
     assert call("image.scan", json=True) == code
-    assert [one["tool"] for one in json.loads(capsys.readouterr().out)["tools"]] == ["hadolint", "trivy-image"]
+    told = json.loads(capsys.readouterr().out)
+    assert [one["tool"] for one in told["tools"]] == ["hadolint", "trivy-image"]
+    written = project / ".fairlead" / "image"
+    assert json.loads((written / "report.json").read_text())["verdict"] == told["verdict"]
+    assert sorted(file.name for file in written.glob("*.sarif")) == ["hadolint.sarif", "trivy-image.sarif"]
+
+
+def test_a_scan_that_does_not_come_to_its_end_leaves_no_report(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = project / ".fairlead" / "image"
+    written.mkdir(parents=True)
+    (written / "report.json").write_text('{"verdict": "clean"}')
+    monkeypatch.setenv("PATH", str(project / "empty"))
+    assert call("image.scan") == 18
+    assert not (written / "report.json").exists()
 
 
 @pytest.mark.parametrize(("expires", "code"), [("2999-01-01", 0), ("2020-01-01", 1)])

@@ -16,6 +16,14 @@ def test_the_base_is_pinned_by_a_digest_and_says_its_tag() -> None:
     assert set(re.findall(r"^FROM (\S+)", TEXT, re.MULTILINE)) == {"${PYTHON_IMAGE}"}
 
 
+def test_what_installs_is_left_behind_and_nobody_in_particular_runs_it() -> None:
+    first, second = TEXT.split("\nFROM ")[1:]
+    assert "pip install" in first
+    assert "pip" not in second
+    assert re.findall(r"^USER (.*)$", TEXT, re.MULTILINE) == ["10001:10001"]
+    assert "USER" in second
+
+
 def test_packages_come_from_the_lock_by_their_hashes_and_as_wheels() -> None:
     (install,) = (line for line in TEXT.replace("\\\n", " ").splitlines() if "pip install" in line)
     assert {"--require-hashes", "--only-binary=:all:", "-r"} <= set(install.split())

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[3]
 OPS = ROOT / "ops"
 DASHBOARD = OPS / "grafana/dashboards/maya-backend.json"
 METRIC = re.compile(r"\bmaya_[a-z_]+")
+#: Prometheus' own label of a histogram's buckets.
+BUCKETS = "le"
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,14 @@ def exposed_metrics() -> set[str]:
     return {name for name, _ in families} | parts
 
 
-def shown_metrics() -> set[str]:
+def queries() -> dict[str, str]:
+    """Return every query of the dashboard, with the title of its panel."""
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
-    return {name for panel in panels for target in panel["targets"] for name in METRIC.findall(target["expr"])}
+    return {target["expr"]: panel["title"] for panel in panels for target in panel["targets"]}
+
+
+def shown_metrics() -> set[str]:
+    return {name for query in queries() for name in METRIC.findall(query)}
 
 
 def documented_metrics() -> set[str]:
@@ -55,6 +62,28 @@ def test_the_dashboard_shows_every_figure_that_is_documented() -> None:
     assert {name.removesuffix("_bucket") for name in shown_metrics()} == documented_metrics()
 
 
+def documented_labels() -> dict[str, set[str]]:
+    rows = re.findall(r"^\| `(maya_\w+)` \| ([^|]*)\|", (ROOT / "docs/backend.md").read_text("utf-8"), re.MULTILINE)
+    return {name: set(re.findall(r"[a-z]+", re.sub(r"`[^`]*`|\([^)]*\)|:[^;]*", "", labels))) for name, labels in rows}
+
+
+@pytest.mark.parametrize("query", queries())
+def test_a_query_tells_apart_by_labels_that_its_figures_have(query: str) -> None:
+    # A label that is not there makes no error: it puts everything into one line, or finds nothing.
+    known = documented_labels()
+    assert known["maya_requests_total"] == {"method", "route", "status"}
+    asked = {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", query) for label in labels.split(",")}
+    asked |= {label for within in re.findall(r"\{([^}]*)\}", query) for label in re.findall(r"(\w+)\s*[=!]", within)}
+    (figures,) = {name.removesuffix("_bucket") for name in METRIC.findall(query)}
+    assert asked <= known[figures] | ({BUCKETS} if "_bucket" in query else set())
+
+
+def test_no_error_yet_is_none_and_not_nothing() -> None:
+    # Until the first answer with 5xx there is no such figure, and a part of nothing would show as "No data".
+    (query,) = (query for query, title in queries().items() if title == "Errors")
+    assert re.match(r"\(sum\(rate\(maya_requests_total\{status=\"5xx\"\}\[1m\]\)\) or vector\(0\)\) / sum", query)
+
+
 def test_the_panels_of_the_dashboard_do_not_lie_over_each_other() -> None:
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
     cells = [
@@ -66,6 +95,18 @@ def test_the_panels_of_the_dashboard_do_not_lie_over_each_other() -> None:
     assert len(cells) == len(set(cells))
     assert max(column for column, _ in cells) < 24
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_everything_around_the_backend_is_there_and_what_is_waited_for_says_when_it_is_well(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    assert set(services) == {"migrate", "backend", "postgres", "redis", "prometheus", "grafana"}
+    waits = [part for settings in services.values() if isinstance(part := settings.get("depends_on"), dict)]
+    waited_for = {name for part in waits for name, one in part.items() if one["condition"] == "service_healthy"}
+    assert waited_for == {"postgres", "redis"}
+    for name in waited_for:
+        assert services[name]["healthcheck"]["test"][0] == "CMD", "without a shell"
 
 
 def test_every_image_is_pinned_or_built_here(compose: dict[str, Any]) -> None:
@@ -90,6 +131,18 @@ def test_no_service_may_gain_privileges_and_the_backends_roots_are_read_only(com
         if settings["image"].startswith("localhost/"):
             assert settings["read_only"] is True
             assert settings["cap_drop"] == ["ALL"]
+
+
+def test_no_secret_stands_here_and_none_could_serve_elsewhere(compose: dict[str, Any]) -> None:
+    for name, settings in compose["services"].items():
+        given = settings.get("environment", {})
+        assert not [key for key in given if re.search(r"PASSWORD|SECRET|TOKEN|KEY", key)], name
+        assert not re.search(r"://[^/@]*:[^/@]*@", str(given)), name
+        # Without its keys the backend makes up some, in development only.
+        if settings["image"].startswith("localhost/"):
+            assert given["ENVIRONMENT"] == "development"
+    assert "ports" not in compose["services"]["postgres"]
+    assert "ports" not in compose["services"]["redis"]
 
 
 def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
