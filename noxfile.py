@@ -337,7 +337,7 @@ def migrations(session: nox.Session) -> None:
 def security(session: nox.Session) -> None:
     """Scan code, locks, secrets, workflows and images; `-- --advisories PATH` works without a network."""
     provide(session, *RUNTIME, *SCANNERS)
-    session.run("python", "-m", "fairlead.security", *session.posargs)
+    session.run("python", "-m", "fairlead.security", *session.posargs, **PATIENCE)
 
 
 @nox.session(default=False, tags=["security"])
@@ -345,7 +345,7 @@ def image(session: nox.Session) -> None:
     """Build the image of the bundle and scan it; needs docker, podman or buildah, and Trivy."""
     provide(session, *RUNTIME, *SCANNERS)
     for act in ("image.build", "image.scan"):
-        session.run("python", "-m", "fairlead", act, *session.posargs)
+        session.run("python", "-m", "fairlead", act, *session.posargs, **PATIENCE)
 
 
 @nox.session(default=False, tags=["package"])

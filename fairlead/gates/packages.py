@@ -60,7 +60,7 @@ def check_bundle(check: Check) -> str:
     with tarfile.open(archive) as bundle:
         # Python 3.11.0 to 3.11.3 have no filters, and need none here: this archive was made a moment ago.
         bundle.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
-        bundle.extractall(release)  # noqa: S202  # nosec B202
+        bundle.extractall(release)  # noqa: S202  # nosec B202 - our own archive, just made
     check.install("--require-hashes", "-r", "requirements.txt", cwd=release)
     module = check.config.app.partition(":")[0]
     check.run(check.python, "-c", f"import {module}", cwd=release, variables=_development(check.config))

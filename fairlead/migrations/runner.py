@@ -291,7 +291,7 @@ class Migrator:
             else:
                 return tell("done", seconds)
             # Spread, so that runners which wait alike do not come back together; no secret hangs on it.
-            jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 # nosec B311
+            jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311 # nosec B311 - no secret
             tell("waiting", jittered)
             self._sleep(jittered)
             lock.check()

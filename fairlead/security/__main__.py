@@ -5,19 +5,22 @@ import concurrent.futures
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from fairlead import _output, _program, build, config
+from fairlead._filelock import hold_file
 from fairlead._locks import LOCKS
+from fairlead.exceptions import Error, InconclusiveError, LockedError
 from fairlead.security import (
     actionlint,
     advisories,
     audit,
     bandit,
+    children,
     detect_secrets,
     hadolint,
     kingfisher,
@@ -36,6 +39,8 @@ from fairlead.security.report import Scan
 
 #: Tools that a person's machine may lack, and CI's must not.
 _REQUIRED_IN_CI: Final = frozenset({trivy.NAME})
+#: What the names of the threads begin with that run the tools.
+_RUNNER: Final = "security-runner"
 #: Tools that run where they are asked for alone: with `--history`, and by `image.scan`.
 _ELSEWHERE: Final = frozenset({kingfisher.HISTORY, trivy.IMAGE})
 
@@ -56,8 +61,9 @@ class Order:
 
 
 def _scan_code(order: Order) -> Scan:
-    backend = order.loaded.backend.relative_to(order.root).as_posix()
-    return bandit.scan(order.root, ["fairlead", f"{backend}/app"])
+    backend = order.loaded.backend
+    programs = (path for path in (backend / "app", *sorted(backend.glob("*.py"))))
+    return bandit.scan(order.root, ["fairlead", *(path.relative_to(order.root).as_posix() for path in programs)])
 
 
 #: Every tool by its name, those that take longest first; they run side by side.
@@ -88,16 +94,30 @@ def main(arguments: Sequence[str]) -> int:
 
 def _gate(arguments: Sequence[str]) -> int:
     flags = _parser().parse_args(arguments)
+    flags.only = [name for name in RUNNERS if name in flags.only]
     loaded = config.load()
     if flags.write_baseline:
         unjudged = rebaseline.write(loaded.root, history=flags.history)
         _output.status("ok", f"the baseline of secrets is written; {unjudged} of its entries have to be judged")
         return 0
-    with _ordered(loaded, flags) as order:
-        runners = [runner for name, runner in RUNNERS.items() if name in (flags.only or RUNNERS)]
-        if flags.history:
-            runners.append(lambda order: kingfisher.scan(order.root, history=True))
-        scans = _run(order, runners)
+    folder = loaded.state_dir / results.FOLDER
+    with hold_file(folder.with_suffix(".lock"), name="lock of the security gate", refuse=_refuse):
+        results.clear(folder)
+        with _ordered(loaded, flags) as order:
+            runners = {name: runner for name, runner in RUNNERS.items() if name in (flags.only or RUNNERS)}
+            if flags.history:
+                runners[kingfisher.HISTORY] = lambda order: kingfisher.scan(order.root, history=True)
+            scans = _run(order, runners)
+        return _conclude(loaded, scans, flags)
+
+
+def _refuse(_handle: int) -> LockedError:
+    message = "another run of the security gate is at work in this tree, and each writes its report to the same place"
+    return LockedError(message, hint="wait for it to end, or end it")
+
+
+def _conclude(loaded: config.Config, scans: Sequence[Scan], flags: argparse.Namespace) -> int:
+    """Judge the scans, say what they come to, write it down, and return the exit code."""
     judgement = judge(
         scans,
         exceptions=loaded.security.ignore,
@@ -106,11 +126,17 @@ def _gate(arguments: Sequence[str]) -> int:
         elsewhere=_ELSEWHERE,
         partial=bool(flags.only),
     )
-    facts = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
-    results.write(loaded.state_dir / results.FOLDER, judgement, revision=facts.revision)
+    # Told before anything is written: a full disk is no reason to say nothing.
     results.tell(judgement)
     if flags.only:
         _output.status("note", f"nothing but {', '.join(flags.only)} was asked for: this says nothing of the rest")
+    facts = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
+    folder = loaded.state_dir / results.FOLDER
+    try:
+        results.write(folder, judgement, revision=facts.revision, dirty=facts.dirty, only=flags.only)
+    except InconclusiveError as error:
+        _output.report(error)
+        return judgement.exit_code or error.exit_code
     return judgement.exit_code
 
 
@@ -150,18 +176,39 @@ def _ordered(loaded: config.Config, flags: argparse.Namespace) -> Iterator[Order
         yield Order(loaded, locked, url, database)
 
 
-def _run(order: Order, runners: Sequence[Callable[[Order], Scan]]) -> list[Scan]:
+def _run(order: Order, runners: Mapping[str, Callable[[Order], Scan]]) -> list[Scan]:
     """Run the tools side by side, as many as there are cores, and tell of each that passes as it ends."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        running = [pool.submit(runner, order) for runner in runners]
-        try:
-            for future in concurrent.futures.as_completed(running):
-                scan = future.result()
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix=_RUNNER)
+    try:
+        running = [pool.submit(_scan, name, runner, order) for name, runner in runners.items()]
+        left = set(running)
+        while left:
+            # Never for long: a Ctrl-C that comes just before a wait begins is seen when it ends.
+            ended, left = concurrent.futures.wait(left, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED)
+            for scan in (future.result() for future in ended):
                 if scan.passed:
                     _output.status("ok", f"{scan.tool}: {scan.looked_at}, nothing found")
-            return [future.result() for future in running]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        return [future.result() for future in running]
+    except BaseException:
+        # By their names: the pool does not know of a thread in whose start it was broken off.
+        pool.shutdown(wait=False, cancel_futures=True)
+        children.end(threads=_RUNNER)
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _scan(name: str, runner: Callable[[Order], Scan], order: Order) -> Scan:
+    """Run one tool; a runner that fails has not looked, and says nothing of the others."""
+    try:
+        return runner(order)
+    except Error as error:
+        return Scan(name, "nothing", gaps=(error.message,))
+    except OSError as error:
+        return Scan(name, "nothing", gaps=(str(error),))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other tools are to be heard
+        _output.trace(error)
+        return Scan(name, "nothing", gaps=(f"its runner failed: {type(error).__name__}: {error}",))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import concurrent.futures
 import contextlib
 import json
 import lzma
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +31,7 @@ Advisory = Mapping[str, Any]
 
 #: The one major version of OSV's schema that tools read; they pass over another one without failing.
 _SCHEMA: Final = 1
+_ECOSYSTEM: Final = "PyPI"
 _AT_ONCE: Final = 8
 _SECONDS_PER_REQUEST: Final = 15.0
 
@@ -36,16 +39,16 @@ _SECONDS_PER_REQUEST: Final = 15.0
 class Database:
     """Advisories by package; answers which of them affect one version of it.
 
-    `unreadable` names, by package, the advisories whose versions are not Python's: what they affect cannot be said.
+    `unreadable` names, by package, the advisories whose versions are not Python's, or which name none: what they affect
+    cannot be said.
     """
 
     def __init__(self, advisories: Sequence[Advisory]) -> None:
         self._by_package: dict[str, list[Advisory]] = {}
         self.unreadable: dict[str, list[str]] = {}
         for advisory in advisories:
-            readable = bool(advisory.get("withdrawn")) or _is_readable(advisory)
             for name in {canonicalize_name(part["package"]["name"]) for part in _of_pypi(advisory)}:
-                if readable:
+                if advisory.get("withdrawn") or _is_readable(parts_about(advisory, name)):
                     self._by_package.setdefault(name, []).append(advisory)
                 else:
                     self.unreadable.setdefault(name, []).append(advisory["id"])
@@ -101,7 +104,7 @@ def load(path: Path) -> Database:
 
     Raises `ConfigurationError` when there is none or one cannot be read: half a database proves nothing.
     """
-    files = sorted(file for file in path.rglob("*") if _kind(file)) if path.is_dir() else [path]
+    files = _find_files(path) if path.is_dir() else [path]
     advisories: list[Advisory] = []
     for file in files:
         try:
@@ -206,6 +209,19 @@ def _fetch_package(client: "httpx.Client", url: str, name: str) -> list[Advisory
         query["page_token"] = answer["next_page_token"]
 
 
+def _find_files(folder: Path) -> list[Path]:
+    def fail(error: OSError) -> None:
+        raise ConfigurationError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    found: list[Path] = []
+    # `rglob` passes over a folder that may not be read, and over a link to one.
+    for place, folders, names in os.walk(folder, onerror=fail):
+        for link in (Path(place) / name for name in folders if (Path(place) / name).is_symlink()):
+            raise ConfigurationError(f"{link} is a link to a folder, which is not followed", hint="name that folder")
+        found += (file for file in (Path(place) / name for name in names) if _kind(file))
+    return sorted(found)
+
+
 def _kind(file: Path) -> bool:
     return file.name.endswith((".json", ".jsonl", ".jsonl.xz")) and file.is_file()
 
@@ -244,22 +260,39 @@ def _check_shape(advisory: Advisory) -> None:
     schema = str(advisory.get("schema_version", _SCHEMA))
     if schema.split(".", maxsplit=1)[0] != str(_SCHEMA):
         raise ValueError(f"{advisory['id']} has version {schema} of OSV's schema, and {_SCHEMA} is what tools read")
+    if (withdrawn := advisory.get("withdrawn")) is not None and _moment(withdrawn) > datetime.now(UTC):
+        raise ValueError(f"{advisory['id']} is withdrawn {withdrawn}, which is not yet")
     for part in advisory["affected"]:
-        canonicalize_name(part["package"]["name"])
-        str(part["package"]["ecosystem"])
+        # Of a project that is on no index, only its commits are told.
+        package = part.get("package", {"name": "", "ecosystem": ""})
+        canonicalize_name(package["name"])
+        if (ecosystem := str(package["ecosystem"])) != _ECOSYSTEM and ecosystem.casefold() == _ECOSYSTEM.casefold():
+            raise ValueError(f"{advisory['id']} is about {ecosystem!r}, which no tool takes for {_ECOSYSTEM!r}")
 
 
-def _is_readable(advisory: Advisory) -> bool:
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _is_readable(parts: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the parts of an advisory about one package say which versions are affected."""
     try:
-        for part in _of_pypi(advisory):
+        for part in parts:
             _affects(part, Version("0"))
     except (InvalidVersion, InvalidSpecifier):
         return False
-    return True
+    return any(_says_something(part) for part in parts)
+
+
+def _says_something(part: Mapping[str, Any]) -> bool:
+    """Tell whether a part of an advisory names versions; commits say nothing of what is on the index."""
+    specifiers = part.get("database_specific", {}).get("specifiers")
+    return bool(specifiers) if specifiers is not None else bool(part.get("versions")) or any(events_of(part))
 
 
 def _of_pypi(advisory: Advisory) -> list[Mapping[str, Any]]:
-    return [part for part in advisory["affected"] if part["package"]["ecosystem"] == "PyPI"]
+    return [part for part in advisory["affected"] if part.get("package", {}).get("ecosystem") == _ECOSYSTEM]
 
 
 def _affects(part: Mapping[str, Any], version: Version) -> bool:

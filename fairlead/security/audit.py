@@ -27,11 +27,14 @@ _PASSED_OVER: Final = re.compile(r"Unsupported OSV schema version|is missing 'af
 
 
 def command(locks: Sequence[str], *, url: str, report: Path, cache: Path) -> list[str]:
-    """Build the command. Hashes are required, and pip resolves nothing: what is audited is what is locked."""
+    """Build the command. Hashes are required, and pip resolves nothing: what is audited is what is locked.
+
+    `-P`: a module of the repository does not stand in for one of pip-audit's.
+    """
     sources = [part for lock in locks for part in ("--requirement", lock)]
     service = ["--vulnerability-service", "osv", "--osv-url", url, "--timeout", str(_SECONDS_PER_REQUEST)]
     output = ["--format", "json", "--output", str(report), "--cache-dir", str(cache), "--progress-spinner", "off"]
-    return [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", *sources, *service, *output]
+    return [sys.executable, "-P", "-m", "pip_audit", "--require-hashes", "--disable-pip", *sources, *service, *output]
 
 
 def read(text: str, *, expected: Mapping[str, Locked], control: Locked | None = None) -> Scan:

@@ -35,8 +35,8 @@ _ADVICE_ON_HISTORY: Final = (
 class Secret:
     """One secret that a scanner found: what kind, where, and a digest of it that the baseline knows it by.
 
-    `copy` is the copy that the scanner read. `excuse` is the reason that its line is marked with, if it is. `past` is
-    the object of the history that holds it; empty for what is in the tree.
+    `copy` is the copy that the scanner read, empty where no line of it can be marked. `excuse` is the reason that its
+    line is marked with, if it is. `past` is the object of the history that holds it; empty for what is in the tree.
     """
 
     kind: str
@@ -172,7 +172,7 @@ def find_excuse(lines: Sequence[str], line: int) -> str:
 
 def excuse(folder: Path, secrets: Sequence[Secret]) -> tuple[Secret, ...]:
     """Return the secrets, each with the reason that its line, in its copy in `folder`, is marked with."""
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {"": []}
     for one in secrets:
         if one.copy not in texts:
             texts[one.copy] = re.split(r"\r\n|\r|\n", read_text((folder / one.copy).read_bytes()))

@@ -5,7 +5,7 @@ and of a root user only where one is named, though root is what a Dockerfile wit
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,12 @@ ROOT_USER: Final = "root-user"
 
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}$")
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
-_COMPOSE_IMAGE: Final = re.compile(r"""^(?:[^#"']*[\s{,])?image:\s*(?:&\w+\s+)?["']?(?P<image>[^\s"'#,}]+)""")
+_COMPOSE_IMAGE: Final = re.compile(
+    r"""^(?:(?:[^#"']*[\s{,])?image|[^#]*["']image["']\s*):\s*(?:&\w+\s+)?["']?(?P<image>[^\s"'#,}]*)"""
+)
+#: The image, or the stage, that files are copied from or that is mounted.
+_FROM: Final = re.compile(r"""--(?:mount=(?:[^\s,]+,)*)?from=["']?([^\s,"']+)""")
+_HERE_DOCUMENT: Final = re.compile(r"""(?:^|\s)\d*<<(-?)(["']?)(\w+)\2(?=\s|$)""")
 #: Built on this machine, and in no registry where somebody could move it.
 _LOCAL: Final = "localhost/"
 
@@ -54,9 +59,9 @@ def check_dockerfile(text: str, path: str) -> tuple[Finding, ...]:
             user, last = one.rest.strip(), one.line
             if current:
                 stages[current] = user
-        elif one.word == "COPY" and (source := re.search(r"--from=(\S+)", one.rest)):
-            image = _fill(source[1], arguments)
-            if image.lower() not in stages and not image.isdecimal():
+        elif one.word in {"COPY", "RUN"}:
+            sources = [_fill(source, arguments) for source in _FROM.findall(one.rest)]
+            for image in (one for one in sources if one.lower() not in stages and not one.isdecimal()):
                 found += _check_image(image, path, one.line)
     return (*found, *_check_user(user, path, last))
 
@@ -66,6 +71,7 @@ def check_compose(text: str, path: str) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _COMPOSE_IMAGE.match(line)
+        # Where nothing stands behind the name, the image is on a line of its own: it is not seen, and not let pass.
         if match and not match["image"].startswith((_LOCAL, "*")):
             found += _check_image(match["image"], path, number)
     return tuple(found)
@@ -92,15 +98,26 @@ def _fill(word: str, arguments: Mapping[str, str]) -> str:
 
 
 def _instructions(text: str) -> Iterator[_Instruction]:
-    """Yield the instructions, each with the number of its first line, continued lines joined."""
-    pending, start = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    """Yield the instructions, each with the number of its first line, continued lines joined, without documents."""
+    lines = text.splitlines()
+    pending, start, skipped = "", 0, 0
+    for number, line in enumerate(lines, 1):
         stripped = line.strip()
-        if stripped.startswith("#") or (not stripped and not pending):
+        if number <= skipped or stripped.startswith("#") or (not stripped and not pending):
             continue
         start = start or number
         pending += stripped.removesuffix("\\") + " "
         if not stripped.endswith("\\"):
             word, _, rest = pending.strip().partition(" ")
             yield _Instruction(word.upper(), rest.strip(), start)
-            pending, start = "", 0
+            pending, start, skipped = "", 0, _find_end(rest, lines, number)
+
+
+def _find_end(rest: str, lines: Sequence[str], number: int) -> int:
+    """Return the number of the last line of the documents that an instruction, which ends at `number`, is given."""
+    for tabs, _, word in _HERE_DOCUMENT.findall(rest):
+        body = enumerate(lines[number:], number + 1)
+        ends = (at for at, line in body if (line.lstrip("\t") if tabs else line) == word)
+        # Without its end it is no document, and what follows is what it seems to be.
+        number = next(ends, number)
+    return number

@@ -4,6 +4,7 @@ Its report names only files with findings. That it read them all, a file with a 
 """
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Collection, Sequence
@@ -18,8 +19,10 @@ from fairlead.security.report import Finding, Level, Scan
 
 NAME: Final = "hadolint"
 _SECONDS: Final = 60.0
-_DOCKERFILE: Final = re.compile(r"(?:Dockerfile|Containerfile)(?:\..+)?|.+\.(?:[Dd]ockerfile|[Cc]ontainerfile)")
-_COMPOSE: Final = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml")
+_DOCKERFILE: Final = re.compile(
+    r"(?:Dockerfile|Containerfile)(?:[._-].+)?(?<!\.dockerignore)|.+\.(?:Dockerfile|Containerfile)", re.IGNORECASE
+)
+_COMPOSE: Final = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.IGNORECASE)
 #: An image without a tag: DL3006.
 _CANARY: Final = "FROM debian\n"
 _CANARY_RULE: Final = "DL3006"
@@ -67,13 +70,13 @@ def scan(root: Path, *, program: str | None = None) -> Scan:
         return Scan(NAME, "nothing", gaps=("it is not installed: nox -s security installs it from the gates' lock",))
     try:
         names = list_files(root)
-        dockers = [name for name in names if _DOCKERFILE.fullmatch(Path(name).name)]
-        composed = [name for name in names if _COMPOSE.fullmatch(Path(name).name)]
+        dockers = [name for name in names if _kind(name) is _DOCKERFILE]
+        composed = [name for name in names if _kind(name) is _COMPOSE]
         scanned = _run(found, root, dockers)
         own = [one for name in dockers for one in dockerfiles.check_dockerfile(_load(root, name), name)]
         own += [one for name in composed for one in dockerfiles.check_compose(_load(root, name), name)]
     except CommandError as error:
-        return Scan(NAME, "nothing", gaps=(error.message,))
+        return Scan(NAME, "nothing", gaps=(tracked.find_cause(error),))
     except (OSError, UnicodeDecodeError) as error:
         return Scan(NAME, "nothing", gaps=(f"a file cannot be read: {error}",))
     compose = f"{len(composed)} compose file{'' if len(composed) == 1 else 's'}"
@@ -82,8 +85,23 @@ def scan(root: Path, *, program: str | None = None) -> Scan:
 
 def list_files(root: Path) -> list[str]:
     """Return the files below `root` that git knows, or would add; raise `CommandError` outside a checkout."""
-    listing = tracked.git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
-    return sorted(name for name in set(listing.split("\0")) if name and (root / name).is_file())
+    choice = ("--cached", "--others", "--exclude-standard")
+    listing = tracked.git(root, "-c", "core.quotePath=true", "ls-files", *choice).stdout
+    return sorted(name for name in set(map(_read_name, listing.splitlines())) if (root / name).is_file())
+
+
+def _read_name(quoted: str) -> str:
+    try:
+        return tracked.read_name(quoted)
+    except UnicodeDecodeError:
+        # A file that is not called as one of ours may be called as it likes: it does not concern this tool.
+        if _kind(quoted.strip('"')) is None:
+            return "."
+        raise CommandError(f"{quoted}: its name is not UTF-8, so that it cannot be told of: rename it") from None
+
+
+def _kind(name: str) -> re.Pattern[str] | None:
+    return next((kind for kind in (_COMPOSE, _DOCKERFILE) if kind.fullmatch(name.rpartition("/")[2])), None)
 
 
 def _run(program: str, root: Path, files: Sequence[str]) -> Scan:
@@ -92,7 +110,9 @@ def _run(program: str, root: Path, files: Sequence[str]) -> Scan:
         settings.write_text("failure-threshold: none\n", "utf-8")
         canary.write_text(_CANARY, "utf-8")
         arguments = command(program, files, settings=settings, canary=canary)
-        done = run(arguments, cwd=root, check=False, timeout=_SECONDS)
+        # Its variables say what to leave out, as its settings do.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HADOLINT_")}
+        done = run(arguments, cwd=root, env=environment, check=False, timeout=_SECONDS)
         if done.returncode != 0:
             why = (done.output.strip().splitlines() or ["it said nothing"])[0]
             return Scan(NAME, "nothing", gaps=(f"it ended with exit code {done.returncode}: {why}",))

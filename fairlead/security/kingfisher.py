@@ -6,6 +6,7 @@ of all that was ever committed, with none of that; it must say that it read them
 """
 
 import json
+import re
 import secrets
 import string
 import tempfile
@@ -54,6 +55,7 @@ RULES: Final = r"""rules:
 _OF_ADDRESSES: Final = "betterleaks.generic-credential-uri"
 _CANARY: Final = "canary.py"
 _CANARY_KINDS: Final = frozenset({"betterleaks.github-pat", "fairlead.railway-token"})
+_COPY: Final = re.compile(r"(?:^|/)(\d{6,}[^/!]*|canary\.py)(!.*)?$", re.DOTALL)
 _SHOWN: Final = 300
 _SECONDS: Final = 600
 #: Its exit code when it found something, as it must with a canary.
@@ -62,7 +64,7 @@ _FOUND: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What must be scanned: each copy's file and, of the history, its object; and how many bytes they are.
+    """What must be scanned: each copy's file and, of the history, its object; and how many bytes they are at least.
 
     The bytes are the canary's too, which is one file more.
     """
@@ -72,8 +74,11 @@ class Copies:
 
 
 def command(folder: Path, report: Path, *, rules: Path) -> list[str]:
-    """Build the command. Nothing is tried or asked over the network, and no secret is told of once for many files."""
-    look = ["--git-history", "none", "--rules-path", str(rules), "--no-ignore", "--no-dedup"]
+    """Build the command. Nothing is tried or asked over the network, and no secret is told of once for many files.
+
+    There are no limits: a file that is too large, or an archive that lies too deep in others, would be passed over.
+    """
+    look = ["--git-history", "none", "--rules-path", str(rules), "--no-ignore", "--no-dedup", "--no-limits"]
     offline = ["--no-validate", "--no-update-check"]
     return [tools.find(TOOL) or TOOL, "scan", str(folder), *look, *offline, "--format", "json", "--output", str(report)]
 
@@ -88,17 +93,22 @@ def read(text: str, *, expected: Copies) -> Found:
         summary, audit = report["metadata"]["summary"], report["audit"]["summary"]
         files, size = int(summary["blobs_scanned"]), int(summary["bytes_scanned"])
         halted = int(audit["scan_failed"]) + int(audit["scan_partial"]) + int(audit["pending"])
-        found = [
-            (Path(one["finding"]["path"]).name, str(one["rule"]["id"]), one["finding"]) for one in report["findings"]
-        ]
+        found = [(*_read_place(one["finding"]), str(one["rule"]["id"]), one["finding"]) for one in report["findings"]]
         secrets_found = tuple(
+            # A line of what lies in an archive is none of the archive's, and no mark stands beside it.
             Secret(
-                baseline.KINGFISHER + rule, path, int(facts["line"]), baseline.digest(facts["snippet"]), copy, past=past
+                baseline.KINGFISHER + rule,
+                path,
+                0 if packed else int(facts["line"]),
+                baseline.digest(facts["snippet"]),
+                "" if packed else copy,
+                past=past,
             )
-            for copy, rule, facts in found
+            for copy, packed, rule, facts in found
             if copy in expected.files and not (rule == _OF_ADDRESSES and madeup.is_made_up(facts["snippet"]))
             for path, past in [expected.files[copy]]
         )
+        strange = {copy for copy, _, _, _ in found} - {*expected.files, _CANARY}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Found("nothing", gaps=(f"its report is not usable: {type(error).__name__}",))
     gaps = []
@@ -107,7 +117,9 @@ def read(text: str, *, expected: Copies) -> Found:
         gaps.append(f"it scanned {files} of {everything} files, {size} of {expected.size} bytes")
     if halted:
         gaps.append("it did not scan to the end")
-    if not {rule for copy, rule, _ in found if copy == _CANARY} >= _CANARY_KINDS:
+    if strange:
+        gaps.append(f"it found secrets in {len(strange)} files that it was not given: nobody can tell where they are")
+    if not {rule for copy, _, rule, _ in found if copy == _CANARY} >= _CANARY_KINDS:
         gaps.append("it did not find the secrets planted to see whether it looks")
     return Found(f"{max(0, min(files, everything) - 1)} of {everything - 1} files scanned", secrets_found, tuple(gaps))
 
@@ -151,7 +163,7 @@ def _find(lay_out: Callable[[Path], dict[str, tuple[str, str]]]) -> Found:
             files = lay_out(folder)
             (folder / _CANARY).write_text(_make_canary(), "utf-8")
             rules.write_text(RULES, "utf-8")
-            size = sum((folder / copy).stat().st_size for copy in (*files, _CANARY))
+            size = sum(_size(folder / copy) for copy in (*files, _CANARY))
             arguments = command(folder, report, rules=rules)
             done = run(arguments, cwd=folder, env=tracked.environment(), check=False, timeout=_SECONDS)
         except (CommandError, OSError) as error:
@@ -160,6 +172,18 @@ def _find(lay_out: Callable[[Path], dict[str, tuple[str, str]]]) -> Found:
             return Found("nothing", gaps=(f"it ended with exit code {done.returncode}, and has no report to be read",))
         found = read(report.read_text("utf-8"), expected=Copies(files, size))
         return Found(found.looked_at, baseline.excuse(folder, found.secrets), found.gaps)
+
+
+def _read_place(facts: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the copy that a finding is in, and whether it lies in an archive there: `copies/000001.zip!inner/a.py`."""
+    place = _COPY.search(str(facts["path"]))
+    return (place[1], bool(place[2])) if place is not None else (str(facts["path"]), False)
+
+
+def _size(copy: Path) -> int:
+    """Return how many bytes of a copy must be scanned: an archive's are not, but what lies in it, which may be less."""
+    content = copy.read_bytes()
+    return 0 if tracked.is_binary(content) else len(content)
 
 
 def _make_canary() -> str:

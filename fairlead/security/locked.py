@@ -1,10 +1,15 @@
 """What the locks hold, each package with the place that it is locked in."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from fairlead._locks import LOCKS, parse, read_lock
+from fairlead._locks import LOCKS, normalise, parse, read_lock
+
+_ENTRY: Final = re.compile(r"^[ \t\f]*([A-Za-z0-9][\w.-]*)[ \t]*(?:\[[^\]]*\])?[ \t]*==", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,20 @@ def read_locked(root: Path, locks: Sequence[str] = LOCKS) -> dict[str, Locked]:
 
 
 def find_unlocked(root: Path, locks: Sequence[str] = LOCKS) -> list[str]:
-    """Return a line for each thing in the locks that is not locked: no hash, no exact version, or two of them.
+    """Return a line for each thing in the locks that is not locked: no hash, no version, or no one entry of its own.
 
     Raises `ConfigurationError` where a lock cannot be read.
     """
     found: list[str] = []
     first: dict[str, Locked] = {}
     for lock in locks:
-        pins, problems = parse(read_lock(root, lock))
+        text = read_lock(root, lock)
+        pins, problems = parse(text)
         found += [f"{lock}: {problem}" for problem in problems]
+        # Of two entries one hides the other from whoever reads them by name; markers may choose either.
+        entries = Counter(normalise(name) for name in _ENTRY.findall(text))
+        found += [f"{lock}: {name} is locked {count} times" for name, count in entries.items() if count > 1]
+        found += [f"{lock}: {name} stands in the entry of another package" for name in entries if name not in pins]
         for pin in pins.values():
             one = first.setdefault(pin.name, Locked(pin.name, pin.version, lock, pin.line))
             if one.version != pin.version:

@@ -11,7 +11,8 @@ def write(root: Path, *, history: bool = False) -> int:
     of its entries no one has judged yet.
 
     What people said of an entry is kept, and without `history` the entries about it are too. Raises
-    `InconclusiveError` when not everything was looked at: a baseline of a part would hide the rest.
+    `InconclusiveError` when not everything was looked at, since a baseline of a part would hide the rest, and when it
+    cannot be written.
     """
     known = baseline.load(root)
     scans = [detect_secrets.find(root), kingfisher.find(root), *([kingfisher.find_in_history(root)] if history else [])]
@@ -21,5 +22,13 @@ def write(root: Path, *, history: bool = False) -> int:
     past = [] if history else [entry.to_secret() for entry in known if entry.past]
     found = [secret for scan in scans for secret in scan.secrets] + past
     text = baseline.render(found, known, detect_secrets.settings())
-    (root / baseline.FILE).write_text(text, "utf-8")
+    # Whole or not at all: what people have said of the entries stands nowhere else.
+    beside = root / f"{baseline.FILE}.new"
+    try:
+        beside.write_text(text, "utf-8")
+        beside.replace(root / baseline.FILE)
+    except OSError as error:
+        raise InconclusiveError(f"{baseline.FILE} cannot be written, and is as it was: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
     return sum(not entry.judged or not entry.reason for entry in baseline.load(root))

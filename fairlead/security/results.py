@@ -1,42 +1,67 @@
-"""Writes what a run of the gate came to, reads it again, and shows it."""
+"""Writes what a run of the gate came to, reads it again, and shows it.
+
+A report is that of the last run, or there is none: what a run leaves is taken away as soon as the next one begins.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fairlead import _output
 from fairlead.exceptions import InconclusiveError
 from fairlead.security import sarif
-from fairlead.security.judge import Judgement
+from fairlead.security.judge import Judgement, Verdict
 
 #: Within the state directory.
 FOLDER: Final = "security"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _REPORT: Final = "report.json"
 
 
-def write(folder: Path, judgement: Judgement, *, revision: str | None) -> None:
-    """Replace what an earlier run left in `folder` by one SARIF document for each tool, and one JSON report of all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / _REPORT, *folder.glob("*.sarif")):
-        old.unlink(missing_ok=True)
-    for scan in judgement.scans:
-        excepted = {finding: one for tool, finding, one in judgement.excepted if tool == scan.tool}
-        (folder / f"{scan.tool}.sarif").write_text(sarif.render(scan, excepted=excepted), "utf-8")
-    report = _output.redact_value(describe(judgement, revision=revision))
-    # Last, so that there is a report only of a run that came to its end.
-    (folder / _REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def clear(folder: Path) -> None:
+    """Take away what an earlier run left in `folder`; raise `InconclusiveError` where that cannot be done."""
+    try:
+        for old in (folder / _REPORT, *folder.glob("*.sarif"), *folder.glob("*.cdx.json")):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"what an earlier run left in {folder} cannot be taken away: {error.strerror}"
+        raise InconclusiveError(message, hint="mend the folder's permissions, or remove it") from None
 
 
-def describe(judgement: Judgement, *, revision: str | None) -> dict[str, Any]:
+def write(
+    folder: Path, judgement: Judgement, *, revision: str | None, dirty: bool = False, only: Sequence[str] = ()
+) -> None:
+    """Write one SARIF document for each tool into `folder`, and one JSON report of all.
+
+    `dirty` says that the tree was not as it is in `revision`, `only` that no other tools were asked for. Raises
+    `InconclusiveError` where it cannot be written: what comes after the gate has nothing to go by.
+    """
+    report = _output.redact_value(describe(judgement, revision=revision, dirty=dirty, only=only))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for scan in judgement.scans:
+            excepted = {finding: one for tool, finding, one in judgement.excepted if tool == scan.tool}
+            (folder / f"{scan.tool}.sarif").write_text(sarif.render(scan, excepted=excepted), "utf-8")
+        # Last, so that there is a report only of a run that came to its end.
+        (folder / _REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        message = f"what the gate came to cannot be written into {folder}: {error.strerror}"
+        raise InconclusiveError(message, hint="free some space or mend the folder's permissions") from None
+
+
+def describe(
+    judgement: Judgement, *, revision: str | None, dirty: bool = False, only: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return a judgement as a document made of what JSON is made of."""
     return {
         "format": _FORMAT,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": revision,
+        "dirty": dirty,
+        "only": list(only),
         "verdict": judgement.verdict,
         "tools": [asdict(scan) for scan in judgement.scans],
         "excepted": [
@@ -76,17 +101,28 @@ def load(folder: Path) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads((folder / _REPORT).read_text("utf-8"))
         written_as = report["format"]
-        for tool in report["tools"]:
-            _row(tool)
+        if written_as == _FORMAT:
+            _check(report)
     except FileNotFoundError:
         raise InconclusiveError("there is no report of a security gate", hint="run: nox -s security") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the report of the security gate cannot be read: {type(error).__name__}: {error}"
         raise InconclusiveError(message, hint="run: nox -s security") from None
     if written_as != _FORMAT:
         message = f"the report of the security gate has the format {written_as!r}, which this version does not read"
         raise InconclusiveError(message, hint="run: nox -s security")
     return report
+
+
+def _check(report: Mapping[str, Any]) -> None:
+    """Raise `ValueError`, or what comes of it, where a report does not say what one says."""
+    datetime.fromisoformat(report["time"])
+    rows = [_row(tool) for tool in report["tools"]]
+    texts = (report["revision"] or "", *report["only"])
+    if report["verdict"] not in get_args(Verdict) or not rows or not all(isinstance(one, str) for one in texts):
+        raise ValueError(f"its verdict is {report['verdict']!r}, of {len(rows)} tools")
+    if not isinstance(report["dirty"], bool):
+        raise ValueError("it does not say what tree it is of")
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from fairlead import _sarif
 from fairlead._sections import SecurityException
@@ -26,7 +27,7 @@ def render(scan: Scan, *, excepted: Mapping[Finding, SecurityException]) -> str:
 def _result(finding: Finding, rule: int, exception: SecurityException | None) -> dict[str, Any]:
     text = f"{finding.subject}: {finding.message}" if finding.subject else finding.message
     result = _sarif.make_result(
-        finding.rule, rule, level=finding.level, text=text, path=finding.path, line=finding.line
+        finding.rule, rule, level=finding.level, text=text, path=quote(finding.path), line=finding.line or None
     )
     if finding.fingerprint:
         result["partialFingerprints"] = {"fairlead/v1": finding.fingerprint}

@@ -6,6 +6,7 @@ the commit, or SOURCE_DATE_EPOCH, and its serial number is made of its content. 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -204,12 +205,22 @@ def make(loaded: config.Config, lock: str, *, licensed: bool = False) -> str:
 
 
 def write(folder: Path, loaded: config.Config, locks: Sequence[str], *, licensed: bool = False) -> dict[str, Path]:
-    """Write the bills of `locks` into a folder, all or none; return where each stands."""
-    bills = {lock: make(loaded, lock, licensed=licensed) for lock in locks}
-    folder.mkdir(parents=True, exist_ok=True)
-    for lock, bill in bills.items():
-        (folder / file_name(lock)).write_text(bill, "utf-8")
-    return {lock: folder / file_name(lock) for lock in locks}
+    """Write the bills of `locks` into a folder, all or none; return where each stands.
+
+    Raises `InconclusiveError` where they cannot be written.
+    """
+    bills = {folder / file_name(lock): make(loaded, lock, licensed=licensed) for lock in locks}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, bill in bills.items():
+            file.write_text(bill, "utf-8")
+    except OSError as error:
+        for file in bills:
+            with contextlib.suppress(OSError):
+                file.unlink()
+        message = f"the bills cannot be written into {folder}: {error.strerror}"
+        raise InconclusiveError(message, hint="free some space or mend the folder's permissions") from None
+    return dict(zip(locks, bills, strict=True))
 
 
 def scan(loaded: config.Config, folder: Path, *, locks: Sequence[str] = licences.SHIPPED) -> Scan:

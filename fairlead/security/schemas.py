@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fairlead._process import run
 from fairlead.exceptions import CommandError
-from fairlead.security import workflows
+from fairlead.security import tools, workflows
 from fairlead.security.report import Finding, Scan
 
 _SECONDS: Final = 120
@@ -29,9 +29,12 @@ SCHEMAS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def command(schema: str, files: Sequence[str]) -> list[str]:
-    """Build the command for the files of one kind; said twice, `--verbose` names the files that were checked."""
+    """Build the command for the files of one kind; said twice, `--verbose` names the files that were checked.
+
+    `-P`: a module of the repository does not stand in for one of the tool's.
+    """
     output = ["--output-format", "json", "--verbose", "--verbose"]
-    return [sys.executable, "-c", _PROGRAM, "--builtin-schema", schema, *output, "--", *files]
+    return [sys.executable, "-P", "-c", _PROGRAM, "--builtin-schema", schema, *output, "--", *files]
 
 
 def is_installed() -> bool:
@@ -81,7 +84,7 @@ def _scan_kind(root: Path, schema: str, files: Sequence[str]) -> Scan:
     except CommandError as error:
         return _none_of(files, error.message)
     if done.returncode not in {0, 1} or not done.stdout.strip():
-        why = done.output.strip()[-1000:] or "it wrote no report"
+        why = tools.last_words(done.output) or "it wrote no report"
         return _none_of(files, f"it ended with exit code {done.returncode}: {why}")
     return read(done.stdout, schema=schema, expected=files)
 

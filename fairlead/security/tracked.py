@@ -5,6 +5,7 @@ Scanners leave files out by name, by folder, by what `.gitignore` says. The copi
 """
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +17,13 @@ from fairlead._process import Completed, run, spawn, terminate
 from fairlead.exceptions import CommandError
 
 _SECONDS: Final = 300
-_REGULAR: Final = frozenset({"100644", "100755"})
+#: Files, and links: what git keeps of one is where it leads, as a text.
+_READ: Final = frozenset({"100644", "100755", "120000"})
 _MODULE: Final = "160000"
+
+#: How git writes a byte of a name that is more than a letter: `\\303`, `\\n`.
+_ESCAPE: Final = re.compile(rb"\\(?:([0-7]{3})|(.))")
+_ESCAPED: Final = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 #: What scanners read differently by its ending; any other text is laid out as `.txt`.
 # fmt: off
@@ -55,28 +61,32 @@ def git(root: Path, *arguments: str, stdin: str | None = None) -> Completed:
 def environment() -> dict[str, str]:
     """Return the process's variables without those that lead git, or a scanner, elsewhere; git shows what is there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "KF_", "KINGFISHER_"))}
-    return {**kept, "GIT_NO_REPLACE_OBJECTS": "1"}
+    return {**kept, "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
 
 
 def list_tracked(root: Path) -> Tracked:
     """List what git tracks below `root`; outside a checkout, or with nothing tracked, that is a gap."""
     try:
-        listing = git(root, "ls-files", "--stage", "-t", "-z").stdout
+        listing = git(root, "-c", "core.quotePath=true", "ls-files", "--stage", "-t").stdout
     except CommandError as error:
-        why = (error.output or error.message).strip().splitlines()[-1]
-        return Tracked(root, (), (), (f"git cannot tell which files are tracked: {why}",))
+        return Tracked(root, (), (), (f"git cannot tell which files are tracked: {find_cause(error)}",))
     texts, binaries, gaps = set[str](), set[str](), list[str]()
-    for line in filter(None, listing.split("\0")):
-        facts, _, name = line.partition("\t")
+    for line in listing.splitlines():
+        facts, _, quoted = line.partition("\t")
         tag, mode = facts.split(" ")[:2]
+        try:
+            name = read_name(quoted)
+        except UnicodeDecodeError:
+            gaps.append(f"{quoted}: its name is not UTF-8, so that it cannot be told of: rename it (git mv)")
+            continue
         if mode == _MODULE:
             gaps.append(f"{name}: a submodule, scanned by nothing")
-        elif mode in _REGULAR and not os.path.lexists(root / name):
+        elif mode in _READ and not os.path.lexists(root / name):
             if tag == "S":
                 gaps.append(f"{name}: tracked, and not checked out")
-        elif mode in _REGULAR:
+        elif mode in _READ:
             try:
-                (binaries if _is_binary((root / name).read_bytes()) else texts).add(name)
+                (binaries if is_binary(_read(root / name)) else texts).add(name)
             except OSError as error:
                 gaps.append(f"{name}: cannot be read: {error.strerror}")
     if not texts and not gaps:
@@ -84,10 +94,32 @@ def list_tracked(root: Path) -> Tracked:
     return Tracked(root, tuple(sorted(texts)), tuple(sorted(binaries)), tuple(gaps))
 
 
+def find_cause(error: CommandError) -> str:
+    """Return the line in which git says why it failed; what follows on it is advice."""
+    lines = [line for line in error.output.splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith("fatal: ")), [error.message, *lines][-1])
+
+
+def read_name(quoted: str) -> str:
+    """Return a file's name from how git quotes it, every byte of it; `UnicodeDecodeError` where it is no UTF-8."""
+    if not quoted.startswith('"'):
+        return quoted
+    return _ESCAPE.sub(_unescape, quoted[1:-1].encode()).decode("utf-8")
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    octal, letter = found.groups()
+    return bytes([int(octal, 8)]) if octal else _ESCAPED.get(letter, letter)
+
+
 def lay_out(root: Path, names: tuple[str, ...], folder: Path) -> dict[str, str]:
     """Copy files into `folder` under plain names, texts in UTF-8; return the file that each copy is of."""
     folder.mkdir(parents=True, exist_ok=True)
-    return {_write_copy(folder, number, name, (root / name).read_bytes()): name for number, name in enumerate(names)}
+    return {_write_copy(folder, number, name, _read(root / name)): name for number, name in enumerate(names)}
+
+
+def _read(file: Path) -> bytes:
+    return os.fsencode(file.readlink()) if file.is_symlink() else file.read_bytes()
 
 
 def lay_out_history(root: Path, folder: Path) -> dict[str, tuple[str, str]]:
@@ -138,7 +170,7 @@ def _read_objects(root: Path, names: list[str]) -> Iterator[tuple[str, str, byte
 
 def _write_copy(folder: Path, number: int, name: str, content: bytes) -> str:
     suffix = Path(name).suffix.lower()
-    if _is_binary(content):
+    if is_binary(content):
         copy = f"{number:06}{suffix}"
     else:
         content = read_text(content).encode()
@@ -155,5 +187,6 @@ def read_text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _is_binary(content: bytes) -> bool:
+def is_binary(content: bytes) -> bool:
+    """Tell whether a file is no text, as git does: there is a NUL in it."""
     return b"\0" in content

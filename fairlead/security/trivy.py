@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fairlead._locks import LOCKS
+from fairlead._locks import LOCKS, normalise
 from fairlead._process import Completed, run
 from fairlead.exceptions import CommandError
-from fairlead.security import tools
+from fairlead.security import dependencies, tools
 from fairlead.security.locked import Locked
 from fairlead.security.report import Finding, Level, Scan
 
@@ -68,19 +68,21 @@ def _output(report: Path) -> list[str]:
     return ["--quiet", "--format", "json", "--list-all-pkgs", "--exit-code", "0", "--output", str(report)]
 
 
-def read_locks(text: str, *, expected: Mapping[str, Locked]) -> Scan:
-    """Read the report on the locks. A locked package that it does not list at its version is a gap."""
+def read_locks(text: str, *, expected: Mapping[str, Locked], control: Locked | None = None) -> Scan:
+    """Read the report on the locks. A locked package that it does not list at its version is a gap.
+
+    So is a `control`, scanned with them, in which nothing was found: its database is none.
+    """
     try:
         results = _results(text)
         listed = {
-            (_normalised(one["Name"]), str(one["Version"]))
-            for result in results
-            for one in result.get("Packages") or ()
+            (normalise(one["Name"]), str(one["Version"])) for result in results for one in result.get("Packages") or ()
         }
         findings = _findings(results)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return _unusable(error)
-    gaps = [f"{pin}: is not in its report" for pin in expected.values() if (pin.name, pin.version) not in listed]
+    findings, gaps = dependencies.take_out_control(findings, control)
+    gaps += [f"{pin}: is not in its report" for pin in expected.values() if (pin.name, pin.version) not in listed]
     if not expected:
         gaps.append("the locks hold no package")
     count = sum((pin.name, pin.version) in listed for pin in expected.values())
@@ -105,6 +107,7 @@ def read_image(text: str, *, name: str) -> Scan:
 
 def scan(root: Path, *, expected: Mapping[str, Locked], program: str | None = None) -> Scan:
     """Scan the locks below `root`; where Trivy is not on the machine, say so and that it did not run."""
+    control = dependencies.choose_control(expected)
 
     def prepare(found: str, scratch: Path, report: Path) -> list[str]:
         # Only the locks: a repository holds environments, caches and planted defects besides.
@@ -113,9 +116,12 @@ def scan(root: Path, *, expected: Mapping[str, Locked], program: str | None = No
             target = folder / lock
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((root / lock).read_bytes())
+        if control is not None:
+            (folder / "control").mkdir()
+            (folder / "control" / "requirements.txt").write_text(f"{control.name}=={control.version}\n", "utf-8")
         return locks_command(found, folder, report=report)
 
-    return _scan(prepare, lambda text: read_locks(text, expected=expected), program)
+    return _scan(prepare, lambda text: read_locks(text, expected=expected, control=control), program)
 
 
 def scan_image(archive: Path, *, name: str, program: str | None = None) -> Scan:
@@ -204,10 +210,6 @@ def _findings(results: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
 
 def _level(entry: Mapping[str, Any]) -> Level:
     return _LEVELS.get(str(entry.get("Severity")), "note")
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _unusable(error: Exception, tool: str = NAME) -> Scan:

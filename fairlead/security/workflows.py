@@ -1,5 +1,7 @@
 """Names the files of GitHub's that are scanned, by what they are."""
 
+import posixpath
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +19,28 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
+#: A workflow, or an action, uses what lies in a folder of the repository.
+_USES: Final = re.compile(r"""\buses\s*:\s*["']?\./([^\s"'#]*)""")
+
+
 def find(root: Path, *kinds: str) -> tuple[str, ...]:
-    """Return the files of these kinds, sorted, relative to `root`: all that lie there, tracked or about to be."""
+    """Return the files of these kinds, sorted, relative to `root`: all that lie there, tracked or about to be.
+
+    Actions are those in their usual place, and wherever else a workflow takes one from.
+    """
     patterns = [pattern for kind in kinds for pattern in KINDS[kind]]
     found = {path.relative_to(root).as_posix() for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    return tuple(sorted(found))
+    return tuple(sorted(found | (_find_used(root) if "actions" in kinds else set())))
+
+
+def _find_used(root: Path) -> set[str]:
+    found: set[str] = set()
+    left = list(find(root, "workflows"))
+    while left:
+        # What is not UTF-8 is refused by the tools themselves.
+        for folder in _USES.findall((root / left.pop()).read_text("utf-8", "replace")):
+            names = {posixpath.normpath(posixpath.join(folder, name)) for name in ("action.yml", "action.yaml")}
+            new = {name for name in names - found if (root / name).is_file()}
+            found |= new
+            left += new
+    return found

@@ -15,7 +15,7 @@ from fairlead.security.report import Finding, Level, Scan
 
 _SECONDS: Final = 120
 _KINDS: Final = ("workflows", "actions", "dependabot", "pre-commit")
-_COMPLETED: Final = re.compile(r"completed (\S+)$", re.MULTILINE)
+_COMPLETED: Final = re.compile(r"\bcompleted (.+)$", re.MULTILINE)
 _LEVELS: Final[dict[str, Level]] = {"Informational": "note", "Low": "warning"}
 #: What zizmor ends with: nothing found, or the gravest thing that was.
 _FINISHED: Final = frozenset({0, 10, 11, 12, 13, 14})
@@ -64,7 +64,7 @@ def scan(root: Path) -> Scan:
     except CommandError as error:
         return Scan("zizmor", "nothing", gaps=(error.message,))
     if done.returncode not in _FINISHED:
-        why = done.stderr.strip()[-1000:] or "it said nothing"
+        why = tools.last_words(done.stderr) or "it said nothing"
         return Scan("zizmor", "nothing", gaps=(f"it ended with exit code {done.returncode}: {why}",))
     outcome = read(done.stdout, audited=read_audited(done.stderr), expected=expected)
     if done.returncode != 0 and not outcome.findings and not outcome.gaps:

@@ -9,7 +9,7 @@ from fairlead.tasks._act import act
 @act(help={"json": "print JSON for a program to read"})
 def report(json: bool = False) -> None:
     """Show what the last run of the security gate came to: each tool, what it looked at, what it found."""
-    from fairlead import config
+    from fairlead import build, config
     from fairlead.security import results
 
     loaded = config.load()
@@ -18,7 +18,14 @@ def report(json: bool = False) -> None:
         _output.result_json(found)
         return
     results.show(found)
-    _output.status("note", f"{found['verdict']}, {found['time']}, at {found['revision'][:10]}")
+    changed = ", with uncommitted changes" if found["dirty"] else ""
+    revision = found["revision"] or build.UNKNOWN
+    _output.status("note", f"{found['verdict']}, {found['time']}, at {revision[:10]}{changed}")
+    if found["only"]:
+        _output.status("warn", f"nothing but {', '.join(found['only'])} was asked for: this says nothing of the rest")
+    here = build.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
+    if (here.revision, here.dirty) != (revision, False) or found["dirty"]:
+        _output.status("warn", f"the tree may not be the same any more, it is at {here.title}: nox -s security")
 
 
 @act(

@@ -198,6 +198,13 @@ def test_the_act_writes_nothing_when_a_lock_cannot_be_listed(
     assert not (repository / "made").exists()
 
 
+def test_where_one_bill_cannot_be_written_none_is_left(repository: Path) -> None:
+    (repository / "made" / "requirements.cdx.json").mkdir(parents=True)
+    with pytest.raises(InconclusiveError, match="cannot be written into"):
+        sbom.write(repository / "made", config.load(repository), licences.SHIPPED)
+    assert [file.name for file in (repository / "made").iterdir()] == ["requirements.cdx.json"]
+
+
 def test_the_gate_passes_with_bills_that_it_has_read_back(repository: Path) -> None:
     pytest.importorskip("cyclonedx", reason="the schema is installed for the security gate only")
     pytest.importorskip("jsonschema_rs", reason="what reads the schema is installed for the gates only")

@@ -6,6 +6,11 @@ import pytest
 from fairlead.security import actionlint, tools
 
 CI = ".github/workflows/ci.yml"
+CANARY = "../scratch/fairlead-canary.yml"
+PLANTED = [
+    {"message": "planted", "filepath": CANARY, "line": line, "column": 1, "kind": kind}
+    for line, kind in ((5, "syntax-check"), (7, "expression"))
+]
 ENTRY = {"message": "unexpected key", "filepath": CI, "line": 4, "column": 3, "kind": "syntax-check"}
 
 
@@ -24,15 +29,14 @@ def pretend(tree: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(tools, "find", lambda name: str(program))
 
 
-@pytest.mark.parametrize("report", ["[]", "null"])
-def test_nothing_found_passes(report: str) -> None:
-    scan = actionlint.read(report, expected=[CI])
+def test_nothing_found_but_what_was_planted_passes() -> None:
+    scan = actionlint.read(json.dumps(PLANTED), expected=[CI])
     assert scan.passed
     assert scan.looked_at == "1 of 1 workflows checked"
 
 
 def test_an_entry_is_a_finding_with_its_place() -> None:
-    (finding,) = actionlint.read(json.dumps([ENTRY]), expected=[CI]).findings
+    (finding,) = actionlint.read(json.dumps([ENTRY, *PLANTED]), expected=[CI]).findings
     assert str(finding) == f"{CI}:4: actionlint-syntax-check: unexpected key"
 
 
@@ -42,7 +46,12 @@ def test_an_entry_is_a_finding_with_its_place() -> None:
         ("", "not usable"),
         ("[{}]", "not usable"),
         ("{", "not usable"),
-        (json.dumps([{**ENTRY, "filepath": "other.yml"}]), "other.yml: is reported on, and was not asked for"),
+        *((text, "did not report the faults that were planted") for text in ("[]", "null", json.dumps(PLANTED[:1]))),
+        (json.dumps([ENTRY]), "did not report the faults that were planted"),
+        (
+            json.dumps([{**ENTRY, "filepath": "other.yml"}, *PLANTED]),
+            "other.yml: is reported on, and was not asked for",
+        ),
     ],
 )
 def test_a_report_that_cannot_be_trusted_is_a_gap(report: str, gap: str) -> None:
@@ -59,11 +68,13 @@ def test_where_it_is_lacking_it_is_said_not_to_have_run(tree: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("script", "findings", "gap"),
     [
-        ("echo '[]'", 0, ""),
-        (f"echo '{json.dumps([ENTRY])}'; exit 1", 1, ""),
-        ("echo '[]'; exit 1", 0, "exit code 1"),
+        (f"echo '{json.dumps(PLANTED)}'; exit 1", 0, ""),
+        (f"echo '{json.dumps([ENTRY, *PLANTED])}'; exit 1", 1, ""),
+        (f"echo '{json.dumps(PLANTED)}'", 0, "exit code 0"),
+        ("echo '[]'", 0, "exit code 0"),
+        ("echo '[]'; exit 1", 0, "planted"),
         ("echo cannot read >&2; exit 3", 0, "exit code 3: cannot read"),
-        ("exit 0", 0, "not usable"),
+        ("exit 1", 0, "not usable"),
     ],
 )
 def test_its_exit_code_and_its_report_must_agree(
@@ -75,9 +86,21 @@ def test_its_exit_code_and_its_report_must_agree(
     assert any(gap in line for line in scan.gaps) if gap else not scan.gaps
 
 
-def test_the_workflows_are_named_to_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(tree, monkeypatch, f'for last; do :; done; test "$last" = {CI} && echo "[]"')
+def test_it_is_given_the_workflows_a_faulty_one_and_no_settings_of_the_repository(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / ".github" / "actionlint.yaml").write_text("paths: {'**': {ignore: ['.*']}}\n")
+    kept = tree / "kept"
+    script = f"""echo "$@" > {kept}
+for last; do before=$file; file=$last; done
+[ "$before" = {CI} ] && cat "$file" >> {kept}
+while [ "$1" != -config-file ]; do shift; done
+cat "$2" >> {kept}
+echo '{json.dumps(PLANTED)}'; exit 1"""
+    pretend(tree, monkeypatch, script)
     assert actionlint.scan(tree).passed
+    assert "planted: true" in kept.read_text()
+    assert "ignore" not in kept.read_text()
 
 
 def test_a_repository_without_workflows_is_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import json
 import lzma
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def test_versions_that_cannot_be_read_are_remembered_not_passed_over() -> None:
     database = advisories.Database([_advisory({"introduced": "0"}, {"fixed": "1.0-n653"})])
     assert database.unreadable == {"demo": ["GHSA-demo"]}
     assert database.affecting("demo", "1") == []
+
+
+GIT = {"type": "GIT", "repo": "https://example.com/demo", "events": [{"introduced": "0"}]}
+PYPI = {"name": "demo", "ecosystem": "PyPI"}
+EVERY = {"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "unreadable"),
+    [
+        ([{"package": PYPI, "ranges": [GIT]}], True),
+        ([{"package": PYPI, "ranges": [{**EVERY, "type": "SEMVER"}]}], True),
+        ([{"package": PYPI}], True),
+        ([{"package": PYPI, "ranges": [], "versions": []}], True),
+        ([{"package": PYPI, "ranges": [{**EVERY, "events": []}]}], True),
+        ([{"package": PYPI, "ranges": [EVERY], "database_specific": {"specifiers": []}}], True),
+        ([{"package": PYPI, "ranges": [GIT]}, {"package": PYPI, "ranges": [EVERY]}], False),
+        ([{"package": PYPI, "ranges": [GIT, EVERY]}], False),
+        ([{"package": PYPI, "ranges": [GIT], "versions": ["1"]}], False),
+        ([{"ranges": [GIT]}, {"package": PYPI, "ranges": [EVERY]}], False),
+    ],
+)
+def test_an_advisory_that_names_no_version_is_remembered(parts: list[dict[str, Any]], unreadable: bool) -> None:
+    database = advisories.Database([{"id": "GHSA-demo", "affected": parts}])
+    assert database.unreadable == ({"demo": ["GHSA-demo"]} if unreadable else {})
+    assert bool(database.affecting("demo", "1")) is not unreadable
 
 
 def test_a_listed_version_that_cannot_be_read_is_no_locked_one() -> None:
@@ -137,6 +164,9 @@ def test_the_repositorys_own_database_is_read_whole() -> None:
     [
         *("", "{}", "[]", "[1]", "not json", '{"id": 1, "affected": []}', '{"id": "A", "affected": [{"package": {}}]}'),
         json.dumps(_advisory({"introduced": "0"}, schema_version="2.0.0")),
+        json.dumps(_advisory({"introduced": "0"}, withdrawn="9999-01-01T00:00:00Z")),
+        *(json.dumps(_advisory({"introduced": "0"}, withdrawn=never)) for never in ("", "yes", True)),
+        json.dumps({"id": "A", "affected": [{"package": {"name": "demo", "ecosystem": "pypi"}, "ranges": []}]}),
     ],
 )
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: str) -> None:
@@ -150,6 +180,28 @@ def test_one_bad_file_in_a_folder_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([_advisory({"introduced": "0"})]))
     (tmp_path / "b.jsonl.xz").write_bytes(b"not compressed")
     with pytest.raises(ConfigurationError, match=r"b\.jsonl\.xz"):
+        advisories.load(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([_advisory({"introduced": "0"})]))
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:  # as root, every folder may be read
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ConfigurationError, match="closed cannot be read: Permission denied"):
+        advisories.load(tmp_path)
+
+
+def test_a_link_to_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([_advisory({"introduced": "0"})]))
+    (tmp_path / "more").symlink_to("..", target_is_directory=True)
+    with pytest.raises(ConfigurationError, match="more is a link to a folder"):
         advisories.load(tmp_path)
 
 

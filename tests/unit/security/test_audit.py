@@ -91,7 +91,8 @@ def test_a_lock_that_is_not_there_is_a_gap(tmp_path: Path) -> None:
 
 def test_hashes_are_required_and_nothing_is_resolved() -> None:
     command = audit.command(["a.txt", "b.txt"], url="http://x", report=Path("r"), cache=Path("c"))
-    assert command[1:9] == [
+    assert command[1:10] == [
+        "-P",
         "-m",
         "pip_audit",
         "--require-hashes",

@@ -61,6 +61,8 @@ def test_what_holds_for_many_packages_is_said_once() -> None:
         (f"six>=1.16.0 {HASH}\n", "is not a pinned requirement"),
         (f"six==1.15.0 {HASH}\n", "six==1.15.0 is locked, and 1.16.0 in a.txt"),
         ("six @ https://example.com/six.whl\n", "names an address"),
+        (f"six==1.15.0 ; python_version < '3' {HASH}\nSix==1.16.0 {HASH}\n", "six is locked 2 times"),
+        (f"six==1.16.0 \\\npython-jose==3.3.0 {HASH}\n", "python-jose stands in the entry of another package"),
     ],
 )
 def test_what_is_not_locked_is_told(tmp_path: Path, text: str, problem: str) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_tool_that_does_not_look_is_a_gap(tree: Tree, script: str) -> None:
 def test_outside_a_checkout_nothing_was_checked(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(GOOD)
     scan = hadolint.scan(tmp_path, program="true")
-    assert any("ls-files" in gap for gap in scan.gaps)
+    assert any("not a git repository" in gap for gap in scan.gaps)
 
 
 @pytest.fixture
@@ -106,6 +107,8 @@ def tool() -> str:
         ("Dockerfile", "FROM python:3.14-slim\nUSER 10001\n", ["image-by-tag"]),
         ("deep/Dockerfile.web", "FROM python\nUSER 10001\n", ["DL3006", "image-by-tag"]),
         ("web.Dockerfile", f"# hadolint ignore=DL3020\n{GOOD.replace('COPY', 'ADD')}", ["DL3020"]),
+        ("web/Dockerfile-dev", "FROM python\nUSER 10001\n", ["DL3006", "image-by-tag"]),
+        ("dockerfile", "FROM python\nUSER 10001\n", ["DL3006", "image-by-tag"]),
         ("Containerfile", GOOD.replace("USER 10001:10001\n", ""), ["root-user"]),
     ],
 )
@@ -119,6 +122,31 @@ def test_a_planted_defect_is_caught(tree: Tree, tool: str, name: str, text: str,
 def test_settings_that_lie_about_leave_nothing_out(tree: Tree, tool: str) -> None:
     root = tree({"Dockerfile": GOOD.replace("COPY", "ADD"), ".hadolint.yaml": "ignored: [DL3020]\n"})
     assert [finding.rule for finding in hadolint.scan(root, program=tool).findings] == ["DL3020"]
+
+
+def test_variables_leave_nothing_out(tree: Tree, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HADOLINT_IGNORE", "DL3020")
+    root = tree({"Dockerfile": GOOD.replace("COPY", "ADD")})
+    assert [finding.rule for finding in hadolint.scan(root, program=tool).findings] == ["DL3020"]
+
+
+def test_what_says_which_files_a_build_ignores_is_no_dockerfile(tree: Tree, tool: str) -> None:
+    scan = hadolint.scan(tree({"Dockerfile": GOOD, "Dockerfile.dockerignore": "*.md\n"}), program=tool)
+    assert (scan.passed, scan.looked_at) == (True, "1 of 1 Dockerfiles read, 0 compose files")
+
+
+@pytest.mark.parametrize(("name", "passed"), [(b"Dockerfile", False), (b"notes", True)])
+def test_a_dockerfile_whose_name_is_no_text_is_a_gap(tree: Tree, tool: str, name: bytes, passed: bool) -> None:
+    root = tree({"Dockerfile": GOOD})
+    folder = os.fsencode(root) + b"/caf\xe9"
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - its name is bytes
+    except OSError:
+        pytest.skip("this file system keeps names in UTF-8")
+    Path(os.fsdecode(folder + b"/" + name)).write_text("FROM python\n")
+    scan = hadolint.scan(root, program=tool)
+    assert scan.passed is passed
+    assert all("its name is not UTF-8" in gap for gap in scan.gaps)
 
 
 def test_a_file_that_cannot_be_parsed_is_a_gap_and_the_others_are_read(tree: Tree, tool: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.security import kingfisher
+from fairlead.security import baseline, kingfisher
 from fairlead.security.kingfisher import Copies
 
 EXPECTED = Copies({"000000.py": ("a.py", ""), "000001.txt": ("b.lock", "")}, 40)
@@ -46,9 +46,20 @@ def test_a_secret_is_told_of_by_its_file_without_its_value() -> None:
     assert "v4lue" not in repr(found)
 
 
+def test_a_secret_in_an_archive_is_the_archives(tmp_path: Path) -> None:
+    packed = result("betterleaks.jwt", "/scratch/co!pies/000001.txt!inner/000000.py", line=3)
+    found = kingfisher.read(report([*CANARY, packed]), expected=EXPECTED)
+    (secret,) = found.secrets
+    assert (secret.path, secret.line, found.gaps) == ("b.lock", 0, ())
+    # A mark may stand at that line of the archive, where it has nothing to say of what lies in it.
+    assert baseline.excuse(tmp_path, found.secrets) == found.secrets
+
+
 @pytest.mark.parametrize(
     ("text", "gap"),
     [
+        (report([*CANARY, result("betterleaks.jwt", "/elsewhere/b.py")]), "1 files that it was not given"),
+        (report([*CANARY, result("betterleaks.jwt", "/scratch/copies/000007.py")]), "1 files that it was not given"),
         (report(files=2), "it scanned 2 of 3 files"),
         (report(size=39), "39 of"),
         (report(partial=1), "to the end"),

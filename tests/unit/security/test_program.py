@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fairlead._locks import LOCKS
+from fairlead.exceptions import CommandError, InconclusiveError
 from fairlead.security import __main__ as program
-from fairlead.security import audit, kingfisher, rebaseline
+from fairlead.security import audit, kingfisher, rebaseline, results
 from fairlead.security.__main__ import Order
 from fairlead.security.report import Finding, Scan
 
@@ -143,3 +144,73 @@ def test_the_baseline_is_written_and_nothing_is_judged(
     monkeypatch.setattr(rebaseline, "write", lambda root, *, history: 2)
     assert program.main(["--write-baseline"]) == 0
     assert "2 of its entries have to be judged" in capsys.readouterr().err
+
+
+def _leave_a_report(repository: Path) -> Path:
+    folder = repository / ".fairlead" / "security"
+    assert program.main([]) == 0
+    assert results.load(folder)["verdict"] == "clean"
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [["--advisories", "none.json"], []], ids=["told of nothing", "broken off"])
+def test_a_run_that_does_not_come_to_its_end_leaves_no_earlier_report(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    folder = _leave_a_report(repository)
+
+    def break_off(_order: Order) -> Scan:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "RUNNERS", {"bandit": break_off})
+    assert program.main(arguments) in {10, 130}
+    assert list(folder.glob("*.sarif")) == []
+    with pytest.raises(InconclusiveError):
+        results.load(folder)
+
+
+@pytest.mark.parametrize(
+    "error", [CommandError("it took too long"), OSError(28, "full"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")]
+)
+def test_a_runner_that_fails_is_a_gap_and_the_others_are_heard(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(_order: Order) -> Scan:
+        raise error
+
+    monkeypatch.setattr(program, "RUNNERS", {"bandit": fail, "trivy": lambda order: ABSENT})
+    assert program.main([]) == 5
+    assert "bandit: could not be checked" in capsys.readouterr().err
+    report = results.load(repository / ".fairlead" / "security")
+    assert [tool["tool"] for tool in report["tools"]] == ["bandit", "trivy"]
+
+
+def test_what_was_found_is_told_though_it_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise InconclusiveError("the disk is full")
+
+    monkeypatch.setattr(results, "write", refuse)
+    assert program.main([]) == 5
+    found = Scan("bandit", "3 files", findings=(Finding("B105", "a password", "a.py", 1),))
+    monkeypatch.setattr(program, "RUNNERS", {"bandit": lambda order: found})
+    assert program.main([]) == 1
+    told = capsys.readouterr().err
+    assert "a.py:1: B105: a password" in told
+    assert "the disk is full" in told
+
+
+def test_two_runs_do_not_write_to_one_place(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(program, "RUNNERS", {"bandit": lambda order: codes.append(program._gate([])) or CLEAN})
+    assert program.main([]) == 5
+    assert codes == []
+    assert "another run of the security gate is at work" in capsys.readouterr().err
+
+
+def test_the_report_says_which_tools_alone_were_asked_for(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--only", "bandit", "--only", "bandit"]) == 0
+    assert results.load(repository / ".fairlead" / "security")["only"] == ["bandit"]

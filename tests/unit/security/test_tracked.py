@@ -36,9 +36,30 @@ def repository(tmp_path: Path) -> Path:
 
 def test_texts_and_binaries_that_git_tracks_and_that_are_there_are_listed(repository: Path) -> None:
     listed = tracked.list_tracked(repository)
-    assert listed.texts == ("-f", "a b.py", "deep/er/x.lock", "latin.txt")
+    assert listed.texts == ("-f", "a b.py", "deep/er/x.lock", "latin.txt", "link")
     assert listed.binaries == ("picture.png",)
     assert listed.gaps == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["c\rr.py", "n\nl.py", 'qu"o\\te.py', "t\ta.py", "caf\u00e9 \u2028.py", "\\303.py", " a"]
+)
+def test_a_file_is_listed_whatever_it_is_called(repository: Path, name: str) -> None:
+    (repository / name).write_text("x = 1\n")
+    git(repository, "add", "--all")
+    listed = tracked.list_tracked(repository)
+    assert name in listed.texts
+    assert listed.gaps == ()
+
+
+def test_a_file_whose_name_is_no_text_is_a_gap(repository: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(repository) + b"/caf\xe9.py")).write_text("x = 1\n")
+    except OSError:
+        pytest.skip("this file system keeps names in UTF-8")
+    git(repository, "add", "--all")
+    (gap,) = tracked.list_tracked(repository).gaps
+    assert gap.startswith('"caf\\351.py": its name is not UTF-8')
 
 
 def test_copies_have_plain_names_and_texts_in_utf_8(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -49,10 +70,13 @@ def test_copies_have_plain_names_and_texts_in_utf_8(repository: Path, tmp_path_f
         "000001.py": "a b.py",
         "000002.txt": "deep/er/x.lock",
         "000003.txt": "latin.txt",
-        "000004.png": "picture.png",
+        "000004.txt": "link",
+        "000005.png": "picture.png",
     }
+    # What git keeps of a link is where it leads, and not what lies there.
+    assert (folder / "000004.txt").read_text() == "a b.py"
     assert (folder / "000003.txt").read_text("utf-8") == "caf\u00e9\n"
-    assert (folder / "000004.png").read_bytes() == (repository / "picture.png").read_bytes()
+    assert (folder / "000005.png").read_bytes() == (repository / "picture.png").read_bytes()
 
 
 def test_a_repository_that_a_commit_hook_has_named_changes_nothing(
@@ -60,13 +84,19 @@ def test_a_repository_that_a_commit_hook_has_named_changes_nothing(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
-    assert len(tracked.list_tracked(repository).texts) == 4
+    assert len(tracked.list_tracked(repository).texts) == 5
 
 
 def test_outside_a_checkout_there_is_a_gap(tmp_path: Path) -> None:
     listed = tracked.list_tracked(tmp_path)
     assert not listed.files
     assert "git cannot tell which files are tracked" in listed.gaps[0]
+
+
+def test_why_git_fails_is_told_and_not_the_advice_behind_it() -> None:
+    output = "fatal: detected dubious ownership in repository\nTo add an exception, call:\n\n\tgit config --global\n"
+    assert tracked.find_cause(CommandError("git failed", output=output)).startswith("fatal: detected dubious")
+    assert tracked.find_cause(CommandError("git is not installed")) == "git is not installed"
 
 
 def test_a_repository_that_tracks_nothing_is_a_gap(tmp_path: Path) -> None:
@@ -103,6 +133,16 @@ def test_the_history_holds_every_version_and_every_message(
     assert {content for path, content in contents if path == "a b.py"} == {b"x = 1\n", b"x = 2\n"}
     assert b"Third" in dict(contents)["tag"]
     assert ("picture.png", (repository / "picture.png").read_bytes()) in contents
+
+
+def test_a_graft_hides_nothing_of_the_history(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    git(repository, "commit", "--quiet", "-m", "First")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "Second")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    (repository / ".git" / "info").mkdir(exist_ok=True)
+    (repository / ".git" / "info" / "grafts").write_text(head.stdout)
+    copies = tracked.lay_out_history(repository, tmp_path_factory.mktemp("copies"))
+    assert sorted(path for path, _ in copies.values() if path == "commit") == ["commit"] * 2
 
 
 def test_a_history_that_git_has_lost_a_part_of_is_refused(repository: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fairlead._locks import LOCKS
-from fairlead.security import trivy
+from fairlead.security import dependencies, trivy
 from fairlead.security.locked import Locked
 
 PINS = {name: Locked(name, "1.0", "requirements.txt", 3) for name in ("one-package", "two")}
@@ -20,6 +20,7 @@ VULNERABLE = {
     "Severity": "MEDIUM",
     "Title": "lets anybody in",
 }
+CONTROL = {**VULNERABLE, "VulnerabilityID": "CVE-2013-7459", "PkgName": "pycrypto", "InstalledVersion": "2.6.1"}
 MATCHED = "the text itself"
 SECRET = {"RuleID": "private-key", "Severity": "HIGH", "Title": "A key", "StartLine": 2, "Match": MATCHED}
 Trivy = Callable[..., str]
@@ -134,7 +135,7 @@ def test_a_machine_without_it_says_so(root: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_locks_are_scanned_and_nothing_else(root: Path, stand_in: Trivy, tmp_path: Path) -> None:
-    assert trivy.scan(root, expected=PINS, program=stand_in(report=locks_report())).passed
+    assert trivy.scan(root, expected=PINS, program=stand_in(report=locks_report(Vulnerabilities=[CONTROL]))).passed
     assert " --scanners vuln " in (tmp_path / "called").read_text()
     assert str(root) not in (tmp_path / "called").read_text()
 
@@ -155,7 +156,30 @@ def test_a_version_that_steals_or_hides_is_not_used(root: Path, stand_in: Trivy,
 
 @pytest.mark.parametrize("version", ["0.69.3", "0.69.7", "0.70.0", "v0.72.0"])
 def test_other_versions_are_used(root: Path, stand_in: Trivy, version: str) -> None:
-    assert trivy.scan(root, expected=PINS, program=stand_in(version=version, report=locks_report())).passed
+    report = locks_report(Vulnerabilities=[CONTROL])
+    assert trivy.scan(root, expected=PINS, program=stand_in(version=version, report=report)).passed
+
+
+def test_a_database_that_knows_nothing_is_a_gap(root: Path, stand_in: Trivy) -> None:
+    scan = trivy.scan(root, expected=PINS, program=stand_in(report=locks_report()))
+    assert scan.gaps == ("it found nothing in pycrypto 2.6.1, which is known to be vulnerable: it does not look",)
+
+
+def test_the_control_is_scanned_with_the_locks_and_is_no_finding(root: Path, tmp_path: Path) -> None:
+    program = tmp_path / "trivy"
+    program.write_text(
+        f"""#!/bin/sh
+[ "$1" = version ] && {{ echo '{{"Version": "0.72.0"}}'; exit 0; }}
+for word; do folder=$word; done
+cat "$folder/control/requirements.txt" > {tmp_path}/control
+"""
+    )
+    program.chmod(0o755)
+    trivy.scan(root, expected=PINS, program=str(program))
+    assert (tmp_path / "control").read_text() == "pycrypto==2.6.1\n"
+    text = locks_report(Vulnerabilities=[CONTROL, VULNERABLE])
+    found = trivy.read_locks(text, expected=PINS, control=dependencies.CONTROLS[0]).findings
+    assert [one.rule for one in found] == ["CVE-2026-1"]
 
 
 @pytest.mark.parametrize(

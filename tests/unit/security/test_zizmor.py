@@ -86,10 +86,14 @@ def test_all_that_github_acts_on_is_asked_for(tree: Path, monkeypatch: pytest.Mo
     (tree / ".github" / "actions" / "mine").mkdir(parents=True)
     (tree / ".github" / "actions" / "mine" / "action.yml").write_text("name: mine\n")
     (tree / ".pre-commit-config.yaml").write_text("repos: []\n")
+    (tree / ".github" / "workflows" / "my ci.yml").write_text("steps:\n  - uses: ./ci/one/\n  - uses: ./made/there\n")
+    for name, text in {"ci/one": "  - uses: './ci/two'\n  - uses: ./ci/one\n", "ci/two": "", "ci/unused": ""}.items():
+        (tree / name).mkdir(parents=True)
+        (tree / name / "action.yaml").write_text(text)
     pretend(monkeypatch, 'for file; do echo "completed $file" >&2; done; echo "[]"')
     scan = zizmor.scan(tree)
     assert scan.passed
-    assert scan.looked_at == "5 of 5 files audited"
+    assert scan.looked_at == "8 of 8 files audited"
 
 
 @pytest.mark.parametrize(
