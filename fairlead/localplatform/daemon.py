@@ -255,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("httpx", "uvicorn.error"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
-        from fairlead.localplatform.server import serve
+        with _without_collections():
+            from fairlead.localplatform.server import serve
 
         def ready() -> None:
             _report(reporting, {"ready": True})
@@ -268,6 +269,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report(reporting, {"ready": False, "message": message, "hint": getattr(error, "hint", None)})
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no cycles of garbage in the block: what is imported stays, and looking is a quarter of importing it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class _Masking(logging.Formatter):

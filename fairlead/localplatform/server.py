@@ -188,8 +188,7 @@ class _Process:
         def start() -> Server:
             server = Server.start(self._directory / "postgres")
             try:
-                if not server.database_exists(name):
-                    server.create_database(name)
+                server.ensure_database(name)
             except BaseException:
                 server.stop()
                 raise

@@ -37,13 +37,16 @@ _ATTEMPTS = 20
 _LOG_LIMIT = 5_000_000
 #: Below the ports that the system hands out by itself, so that a choice stays free until the server takes it.
 _PORTS = range(20_000, 32_000)
+_CREATE_MISSING = """
+SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
+"""
 _PASSING = ("could not bind", "could not create any TCP/IP sockets", "pre-existing shared memory block")
 
 
 class Server(Databases):
     """A PostgreSQL that this process owns; `directory` is the folder that it was asked to keep its data in."""
 
-    def __init__(self, directory: Path, cluster: Cluster, lock: OwnerLock) -> None:
+    def __init__(self, directory: Path, cluster: Cluster, lock: OwnerLock, binaries: Binaries) -> None:
         self.directory = directory
         self.home = cluster.home
         self.port = 0
@@ -52,6 +55,7 @@ class Server(Databases):
         self._child: subprocess.Popen[bytes] | None = None
         self._sockets: Path | None = None
         self._password = ""  # nosec B105 - made when the cluster is
+        self._binaries = binaries
         self._owner = os.getpid()
 
     @classmethod
@@ -69,9 +73,9 @@ class Server(Databases):
             programs = binaries or find_binaries(account)
             cluster = locate_cluster(directory, account)
             lock = OwnerLock.acquire(cluster.lock_file)
-            server = cls(directory, cluster, lock)
+            server = cls(directory, cluster, lock, programs)
             try:
-                server._bring_up(programs, port, durable=durable)
+                server._bring_up(port, durable=durable)
             except BaseException:
                 server.stop()
                 raise
@@ -98,6 +102,20 @@ class Server(Databases):
         """Return the address of one database on loopback, with the password."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
+    def ensure_database(self, name: str) -> None:
+        """Create the database `name` unless there is one: by psql, which has done so before psycopg is imported."""
+        login = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": USER, "PGPASSWORD": self._password}
+        done = _process.run(
+            psql_argv(self._binaries, name),
+            cwd=Path("/"),
+            env=ENVIRONMENT | login,
+            stdin=_CREATE_MISSING,
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise failure(f"PostgreSQL did not make the database {name}", done.output)
+
     def alive(self) -> bool:
         """Tell whether the server's process is running."""
         return self._child is not None and self._child.poll() is None
@@ -121,10 +139,10 @@ class Server(Databases):
     ) -> None:
         self.stop()
 
-    def _bring_up(self, binaries: Binaries, port: int, *, durable: bool) -> None:
+    def _bring_up(self, port: int, *, durable: bool) -> None:
         self.throwaway = not durable
         end_orphan(self._cluster.data)
-        initialise(self._cluster, binaries, durable=durable)
+        initialise(self._cluster, self._binaries, durable=durable)
         self._password = self._cluster.read_password()
         self._sockets = self._cluster.make_socket_folder()
         atexit.register(self.stop)
@@ -132,7 +150,9 @@ class Server(Databases):
         wanted = port or _read_port(remembered)
         for _ in range(_ATTEMPTS):
             self.port = wanted or choose_port()
-            said = self._launch(server_argv(binaries, self._cluster.data, self.port, self._sockets, durable=durable))
+            said = self._launch(
+                server_argv(self._binaries, self._cluster.data, self.port, self._sockets, durable=durable)
+            )
             if said is None:
                 remembered.write_text(f"{self.port}\n", "utf-8")
                 return
@@ -216,6 +236,12 @@ def server_argv(binaries: Binaries, data: Path, port: int, sockets: Path, *, dur
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return argv
+
+
+def psql_argv(binaries: Binaries, name: str) -> list[str]:
+    """Build the command that runs statements from its input on the first database, with `name` for them to use."""
+    options = ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", f"--set=name={name}"]
+    return [str(binaries.program("psql")), *options, "--dbname=postgres"]
 
 
 def choose_port() -> int:

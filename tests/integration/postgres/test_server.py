@@ -88,6 +88,27 @@ def test_databases_are_made_cloned_found_and_dropped(postgres_server: Server) ->
         assert not postgres_server.database_exists(each)
 
 
+def test_missing_database_is_made_and_one_that_is_there_is_left_as_it_is(folder: Path) -> None:
+    name = 'it\'s "mine" :name \\gexec'
+    with Server.start(folder, durable=False) as server:
+        server.ensure_database(name)
+        run(server.url(name), "CREATE TABLE t AS SELECT 42 AS n")
+        server.ensure_database(name)
+        assert run(server.url(name), "SELECT n FROM t") == [(42,)]
+        with pytest.raises(PlatformError, match=r"(?s)did not make the database .*zero-length") as caught:
+            server.ensure_database("")
+        assert server.url().split(":")[2].partition("@")[0] not in str(caught.value)
+
+
+@pytest.mark.parametrize(("durable", "iterations"), [(True, "4096"), (False, "1")], ids=["kept", "thrown away"])
+def test_password_of_a_kept_server_is_hashed_as_often_as_clients_ask(
+    folder: Path, durable: bool, iterations: str
+) -> None:
+    with Server.start(folder, durable=durable) as server:
+        ((found,),) = run(server.url(), "SELECT substr(rolpassword, 15) FROM pg_authid WHERE rolname = 'postgres'")
+    assert str(found).partition(":")[0] == iterations
+
+
 def test_making_a_database_twice_is_refused_in_one_line(postgres_server: Server) -> None:
     with pytest.raises(PlatformError, match='database "postgres" already exists'):
         postgres_server.create_database("postgres")

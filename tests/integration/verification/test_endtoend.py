@@ -44,7 +44,8 @@ def make_environment(**variables: str) -> dict[str, str]:
 
 def make_arguments(folder: Path, *arguments: object) -> list[str]:
     options = ["-p", "fairlead.pytest_plugin", "-p", "no:cacheprovider", "--tb=short", "-W", "error", "--capture=sys"]
-    place = ["-c", os.devnull, "--rootdir", folder, "--import-mode=importlib"]
+    # Without --confcutdir everything beside each folder above is looked at: with -c, the whole of /tmp.
+    place = ["-c", os.devnull, "--rootdir", folder, "--confcutdir", folder, "--import-mode=importlib"]
     return [str(part) for part in (*options, *place, *arguments, folder)]
 
 
