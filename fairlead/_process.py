@@ -10,16 +10,18 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from fairlead._redaction import redact
 from fairlead.exceptions import CommandError
 
 _OUTPUT_TAIL = 4000
 _INTERRUPT_GRACE = 10.0
+_Child = TypeVar("_Child", "subprocess.Popen[str]", "subprocess.Popen[bytes]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ def run(
     command = [os.fspath(part) for part in argv]
     pipe = subprocess.PIPE if capture else None
     unasked = subprocess.DEVNULL if capture else None
-    try:
-        child = subprocess.Popen(
+    child = _start(
+        lambda: subprocess.Popen(
             command,
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -68,9 +70,11 @@ def run(
             text=True,
             errors="replace",
             start_new_session=capture,
-        )
-    except OSError as error:
-        raise _not_started(command[0], cwd, error) from error
+        ),
+        command=command[0],
+        cwd=cwd,
+        group=capture,
+    )
     try:
         stdout, stderr = child.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
@@ -109,8 +113,8 @@ def spawn(
     command is not installed.
     """
     command = [os.fspath(part) for part in argv]
-    try:
-        return subprocess.Popen(
+    return _start(
+        lambda: subprocess.Popen(
             command,
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -123,9 +127,11 @@ def spawn(
             extra_groups=None if user is None else [],
             umask=umask,
             pass_fds=tuple(inherited),
-        )
-    except OSError as error:
-        raise _not_started(command[0], cwd, error) from error
+        ),
+        command=command[0],
+        cwd=cwd,
+        group=True,
+    )
 
 
 def terminate(child: subprocess.Popen[bytes], *, grace: float, first: signal.Signals = signal.SIGTERM) -> int:
@@ -142,7 +148,42 @@ def terminate(child: subprocess.Popen[bytes], *, grace: float, first: signal.Sig
     return child.returncode
 
 
-def _abandon(child: "subprocess.Popen[str]", *, group: bool) -> None:
+def _start(start: Callable[[], _Child], *, command: str, cwd: Path | None, group: bool) -> _Child:
+    """Start a child; it is ended again where what came meanwhile breaks this off, since nobody has it yet."""
+    child: _Child | None = None
+    try:
+        with _hold_signals():
+            child = start()
+    except OSError as error:
+        raise _not_started(command, cwd, error) from error
+    except BaseException:
+        if child is not None:
+            _abandon(child, group=group)
+        raise
+    return child
+
+
+@contextlib.contextmanager
+def _hold_signals() -> Iterator[None]:
+    """Hold back what would break off the block, by Ctrl-C or SIGTERM, and hand it on at its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread hears signals
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (int(signal.SIGINT), int(signal.SIGTERM))}
+    asked = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in asked:
+            signal.signal(number, lambda number, _frame: came.append(number))
+        yield
+    finally:
+        for number, handler in asked.items():
+            signal.signal(number, handler)
+    for number in came:
+        asked[number](number, None)
+
+
+def _abandon(child: "subprocess.Popen[str] | subprocess.Popen[bytes]", *, group: bool) -> None:
     _end(child, group=group)
     for stream in (child.stdin, child.stdout, child.stderr):
         if stream is not None:

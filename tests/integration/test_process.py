@@ -166,6 +166,58 @@ except KeyboardInterrupt:
     assert wait_for(lambda: not is_running(int(file.read_text())))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize("start", ["spawn(child)", "run(child)", "run(child, capture=False)"])
+def test_interrupt_that_comes_while_a_child_is_started_leaves_none(start: str, number: signal.Signals) -> None:
+    # As early as can be: the child runs, and whoever asked for it does not have it yet.
+    caller = f"""
+import os, signal, subprocess, sys
+from fairlead import _program
+from fairlead._process import run, spawn
+fork = subprocess._fork_exec
+def fork_and_interrupt(*arguments):
+    pid = fork(*arguments)
+    print(pid, flush=True)
+    os.kill(os.getpid(), {int(number)})
+    return pid
+child = [sys.executable, "-c", "import time; time.sleep(600)"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
+def gate(_arguments):
+    subprocess._fork_exec = fork_and_interrupt
+    {start}
+    return 0
+sys.exit(_program.run(gate, []))
+"""
+    done = subprocess.run(
+        python(caller), cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=GENEROUS
+    )
+    assert done.returncode == 130, done.stderr
+    assert wait_for(lambda: not is_running(int(done.stdout)))
+
+
+def test_signal_that_its_handler_only_notes_leaves_the_child_running() -> None:
+    caller = """
+import os, signal, subprocess, sys
+from fairlead._process import spawn, terminate
+fork, noted = subprocess._fork_exec, []
+def fork_and_tell(*arguments):
+    pid = fork(*arguments)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+subprocess._fork_exec = fork_and_tell
+signal.signal(signal.SIGTERM, lambda number, _frame: noted.append(number))
+child = spawn([sys.executable, "-c", "import time; time.sleep(600)"])
+heard = list(noted)
+signal.raise_signal(signal.SIGTERM)
+print(heard, child.poll(), noted)
+terminate(child, grace=0)
+"""
+    done = subprocess.run(
+        python(caller), cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=GENEROUS
+    )
+    assert done.stdout.strip() == "[15] None [15, 15]", done.stderr
+
+
 def test_interrupt_lets_a_child_on_the_terminal_end_in_its_own_way(tmp_path: Path) -> None:
     begun, ended = tmp_path / "begun", tmp_path / "ended"
     child = """

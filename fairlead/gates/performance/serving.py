@@ -63,14 +63,16 @@ def serve(application: Application, *, logs: Path, cores: frozenset[int] | None 
     Raises `CommandError` when it does not come to listen.
     """
     log = logs / f"{application.name}.log"
-    with log.open("wb") as output:
-        variables = variables_of(application)
-        child = spawn(shell_command(application), cwd=application.directory, env=variables, output=output)
+    child = None
     try:
+        with log.open("wb") as output:
+            variables = variables_of(application)
+            child = spawn(shell_command(application), cwd=application.directory, env=variables, output=output)
         confine(child.pid, cores)
         yield Service(_wait_for_url(child, log, application.name), child.pid, log)
     finally:
-        terminate(child, grace=_STOP_TIMEOUT)
+        if child is not None:
+            terminate(child, grace=_STOP_TIMEOUT)
 
 
 def _wait_for_url(child: "subprocess.Popen[bytes]", log: Path, name: str) -> str:
