@@ -1,7 +1,6 @@
 """Gives every test the fixtures of Fairlead's own pytest plugin, and says which processes coverage is measured in."""
 
 import functools
-import gc
 import os
 import shutil
 import sys
@@ -37,12 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not starts_workers:
         for name in set(_MEASURING) & set(os.environ):
             os.environ[f"MEASURED_{name}"] = os.environ.pop(name)
-
-
-def pytest_collection_finish() -> None:
-    """Take what is imported by now out of every search for garbage: it stays, and is the most of what is searched."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
