@@ -139,4 +139,4 @@ def _row(tool: Mapping[str, Any]) -> tuple[str, ...]:
         result = "not checked"
     else:
         result = "not run" if tool["not_run"] else "clean"
-    return (str(tool["tool"]), result, str(findings), str(gaps), str(tool["looked_at"] or tool["not_run"]))
+    return (str(tool["tool"]), result, str(findings), str(gaps), str(tool["not_run"] or tool["looked_at"]))
