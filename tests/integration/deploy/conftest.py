@@ -15,6 +15,7 @@ from fairlead import deploy
 from fairlead.deploy import target
 from tests.git import git
 from tests.integration.deploy.railway_double import OLD, OLDER, TOKEN, RailwayDouble
+from tests.integration.deploy.rows import PRODUCTION
 from tests.integration.deploy.shop import FILES, ImpatientClient, Shop
 
 
@@ -80,6 +81,15 @@ _WAITS: dict[str, Any] = {
     "_PAUSE": 1.0,
     "_RAILWAY_STEPS": (1, 1),
 }
+
+
+@pytest.fixture
+def production(shop: Shop) -> Iterator[RailwayDouble]:
+    """A second platform, on which release 4 serves too."""
+    with RailwayDouble() as running:
+        running.serve_release(4, OLD, revision=shop.head)
+        shop.environ |= {f"{PRODUCTION}URL": running.public_url, f"{PRODUCTION}API_URL": running.api_url}
+        yield running
 
 
 @pytest.fixture

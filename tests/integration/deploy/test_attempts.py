@@ -1,28 +1,16 @@
 """What GitHub's artifacts hand on: each attempt of a job is a new machine, and so is the one that promotes."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.deploy.railway_double import OLD, RailwayDouble
-from tests.integration.deploy.rows import STAGING, always
+from tests.integration.deploy.railway_double import RailwayDouble
+from tests.integration.deploy.rows import PROMOTE, STAGING, always
 from tests.integration.deploy.shop import Ended, Shop
 from tests.integration.deploy.sockets import refuse
 
-PROMOTE = ("promote", "--from", "staging", "--to", "production", "--auto-confirm")
-PRODUCTION = "FAIRLEAD_ENVIRONMENTS_PRODUCTION_"
 STATE = "FAIRLEAD_STATE_DIRECTORY"
-
-
-@pytest.fixture
-def production(shop: Shop) -> Iterator[RailwayDouble]:
-    """A second platform, on which release 4 serves too."""
-    with RailwayDouble() as running:
-        running.serve_release(4, OLD, revision=shop.head)
-        shop.environ |= {f"{PRODUCTION}URL": running.public_url, f"{PRODUCTION}API_URL": running.api_url}
-        yield running
 
 
 def attempt(shop: Shop, folder: Path, *, watched: bool) -> Ended:

@@ -1,29 +1,17 @@
 """A promotion that must not be: what is promoted is what the first environment verified, byte for byte, or nothing."""
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration.deploy.railway_double import OLD, RailwayDouble
-from tests.integration.deploy.rows import STAGING, STRANGE, always, plans, serves
+from tests.integration.deploy.rows import PROMOTE, STAGING, STRANGE, always, plans, serves
 from tests.integration.deploy.script import Plan
 from tests.integration.deploy.shop import Ended, Shop, tell
 from tests.integration.deploy.sockets import refuse, say
-
-PROMOTE = ("promote", "--from", "staging", "--to", "production", "--auto-confirm")
-PRODUCTION = "FAIRLEAD_ENVIRONMENTS_PRODUCTION_"
-
-
-@pytest.fixture
-def production(shop: Shop) -> Iterator[RailwayDouble]:
-    """A second platform, on which release 4 serves too."""
-    with RailwayDouble() as running:
-        running.serve_release(4, OLD, revision=shop.head)
-        shop.environ |= {f"{PRODUCTION}URL": running.public_url, f"{PRODUCTION}API_URL": running.api_url}
-        yield running
 
 
 def _kept(shop: Shop) -> Path:
