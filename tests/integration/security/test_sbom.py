@@ -18,18 +18,10 @@ from fairlead.security import licences, sbom
 from fairlead.security.licences import Licence
 from fairlead.security.locked import read_locked
 from fairlead.tasks import find_act
+from tests.git import git
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMITTED = "2026-03-01T12:00:00+02:00"
-
-
-def git(root: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false"]
-    variables = {**os.environ, "GIT_COMMITTER_DATE": COMMITTED, "GIT_AUTHOR_DATE": COMMITTED}
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=root, env=variables, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copyfile(ROOT / lock, tmp_path / lock)
     git(tmp_path, "init", "--quiet", "--initial-branch", "main")
     git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "--message", "Begin")
+    git(tmp_path, "commit", "--quiet", "--message", "Begin", at=COMMITTED)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -167,7 +159,7 @@ def test_a_bill_is_held_against_its_lock(repository: Path) -> None:
     assert (missing.returncode, "cannot be read" in missing.stderr) == (5, True)
     assert run_program(repository, "--output", str(file)).returncode == 0
     assert run_program(repository, *flags).returncode == 0
-    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Go on")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Go on", at=COMMITTED)
     assert run_program(repository, *flags).returncode == 0, "what it lists is the same at another commit"
     lock = repository / "backend" / "requirements.txt"
     text = lock.read_text("utf-8")

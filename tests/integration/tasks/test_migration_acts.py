@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -11,6 +10,7 @@ import psycopg
 import pytest
 
 from fairlead.postgres.databases import replace_database
+from tests.git import git
 from tests.integration.tasks.test_acts import Done, run_act
 
 PYPROJECT = """\
@@ -186,6 +186,5 @@ def test_a_contract_is_held_against_the_code_that_serves(act: Act, shop: Path) -
 
 
 def commit(folder: Path, message: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
-    for arguments in (["init", "-q"], ["add", "backend"], [*who, "commit", "-q", "-m", message]):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    for arguments in (["init", "-q"], ["add", "backend"], ["commit", "-q", "-m", message]):
+        git(folder, *arguments)

@@ -6,12 +6,7 @@ import pytest
 
 from fairlead.exceptions import CommandError
 from fairlead.security import tracked
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    subprocess.run(["git", *who, *arguments], cwd=folder, env=variables, check=True, capture_output=True)
+from tests.git import git
 
 
 @pytest.fixture

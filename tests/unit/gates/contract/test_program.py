@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from fairlead import config
 from fairlead.exceptions import CommandError, ConfigurationError
 from fairlead.gates.contract import __main__ as program
 from fairlead.gates.contract import exercise
+from tests.git import git
 
 Run = Callable[..., int]
 
@@ -53,13 +53,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     surface(tmp_path, TWO)
     assert program.check(["--write", "document"]) == 0
-    for command in (["init", "-q"], ["add", "--all"], [*identity(), "commit", "-q", "-m", "one"]):
-        subprocess.run(["git", *command], check=True, cwd=tmp_path)
+    for command in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "one"]):
+        git(tmp_path, *command)
     return tmp_path
-
-
-def identity() -> list[str]:
-    return ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
 
 
 def surface(root: Path, content: dict[str, Any]) -> None:
@@ -144,9 +140,9 @@ def test_without_anything_to_compare_with_it_fails(root: Path, capsys: pytest.Ca
 def test_the_first_document_passes_and_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         ["rm", "-q", "--cached", "backend/openapi.json"],
-        [*identity(), "commit", "-q", "--amend", "-m", "one"],
+        ["commit", "-q", "--amend", "-m", "one"],
     ):
-        subprocess.run(["git", *command], check=True, cwd=root)
+        git(root, *command)
     assert program.check(["changes", "--json"]) == 0
     told = capsys.readouterr()
     assert "has no openapi.json, this one is the first" in told.err
