@@ -33,13 +33,13 @@ def clear(folder: Path) -> None:
 
 def write(
     folder: Path, judgement: Judgement, *, revision: str | None, dirty: bool = False, only: Sequence[str] = ()
-) -> None:
-    """Write one SARIF document for each tool into `folder`, and one JSON report of all.
+) -> dict[str, Any]:
+    """Write one SARIF document for each tool into `folder`, and one JSON report of all; return that report.
 
     `dirty` says that the tree was not as it is in `revision`, `only` that no other tools were asked for. Raises
     `InconclusiveError` where it cannot be written: what comes after the gate has nothing to go by.
     """
-    report = _output.redact_value(describe(judgement, revision=revision, dirty=dirty, only=only))
+    report: dict[str, Any] = _output.redact_value(describe(judgement, revision=revision, dirty=dirty, only=only))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for scan in judgement.scans:
@@ -50,6 +50,7 @@ def write(
     except OSError as error:
         message = f"what the gate came to cannot be written into {folder}: {error.strerror}"
         raise InconclusiveError(message, hint="free some space or mend the folder's permissions") from None
+    return report
 
 
 def describe(

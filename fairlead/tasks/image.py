@@ -36,14 +36,13 @@ def build(tag: str = "", base: str = "", engine: str = "", json: bool = False) -
 
     loaded = config.load()
     chosen = engines.find_engine(engine)
-    info = facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
-    made = bundle.make_bundle(loaded, info)
+    made = bundle.make_bundle(loaded, _collect_facts(loaded))
     archive = loaded.state_dir / "build" / f"{loaded.name}.tar.gz"
     made.write(archive)
     labels = facts.image_labels(made.info, description=loaded.description, source=loaded.source, environ=loaded.environ)
     name = tag or _name(loaded, made.digest)
     file = loaded.railway.dockerfile_path or "Dockerfile"
-    _output.status("note", f"building {name} of {info.title} by {chosen.name}")
+    _output.status("note", f"building {name} of {made.info.title} by {chosen.name}")
     known = images.build_image(chosen, archive, tag=name, file=file, base=base, labels=labels)
     if json:
         told = {"image": name, "id": known, "engine": chosen.name, "digest": made.digest, "labels": labels}
@@ -73,7 +72,7 @@ def run(image: str = "", port: int = 8000, env_file: str = "", engine: str = "")
     loaded = config.load()
     variables = _collect_variables(loaded, env_file, port)
     chosen = engines.find_engine(engine)
-    name = image or _name(loaded, _describe_tree(loaded).digest)
+    name = image or _name(loaded, _find_digest(loaded))
     _output.status("note", f"running {name} by {chosen.name} on http://127.0.0.1:{port}")
     code = images.run_image(chosen, name, variables=variables)
     if code != 0:
@@ -99,8 +98,8 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
     folder = loaded.state_dir / "image"
     results.clear(folder)
     chosen = engines.find_engine(engine)
-    info = _describe_tree(loaded)
-    name = image or _name(loaded, info.digest)
+    info = _collect_facts(loaded)
+    name = image or _name(loaded, _find_digest(loaded))
     scans = [hadolint.scan(loaded.root)]
     with tempfile.TemporaryDirectory(prefix="fairlead-scan-") as scratch:
         archive = Path(scratch) / "image.tar"
@@ -115,9 +114,9 @@ def scan(image: str = "", engine: str = "", json: bool = False) -> None:
         required={one.tool for one in scans},
         partial=True,
     )
-    results.write(folder, judgement, revision=info.revision, dirty=info.dirty)
+    report = results.write(folder, judgement, revision=info.revision, dirty=info.dirty)
     if json:
-        _output.result_json({"image": name, **results.describe(judgement, revision=info.revision, dirty=info.dirty)})
+        _output.result_json({"image": name, **report})
     _conclude(name, judgement)
 
 
@@ -154,12 +153,16 @@ def _collect_variables(loaded: "Config", env_file: str, port: int) -> "Mapping[s
     return variables
 
 
-def _describe_tree(loaded: "Config") -> "BuildInfo":
-    from fairlead import build as facts
+def _find_digest(loaded: "Config") -> str:
     from fairlead import bundle
 
-    info = facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
-    return bundle.make_bundle(loaded, info).info
+    return bundle.make_bundle(loaded, _collect_facts(loaded)).digest
+
+
+def _collect_facts(loaded: "Config") -> "BuildInfo":
+    from fairlead import build as facts
+
+    return facts.collect(loaded.root, name=loaded.name, version=loaded.version, environ=loaded.environ)
 
 
 def _name(loaded: "Config", digest: str) -> str:

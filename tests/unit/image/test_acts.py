@@ -172,3 +172,15 @@ def test_an_exception_holds_for_an_image_too_through_its_day(
     monkeypatch.setattr(trivy, "scan_image", lambda _archive, *, name: found)
     assert call("image.scan") == code
     assert ("excepted until 2999-01-01" if code == 0 else "CVE-1 has expired") in capsys.readouterr().err
+
+
+def test_a_named_image_is_scanned_whatever_the_tree_holds(
+    project: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("exit 0")
+    (project / "backend" / "Dockerfile").unlink()
+    monkeypatch.setattr(hadolint, "scan", lambda _root: CLEAN)
+    monkeypatch.setattr(trivy, "find", lambda: "trivy")
+    monkeypatch.setattr(trivy, "scan_image", lambda _archive, *, name: Scan("trivy-image", name))
+    assert call("image.scan") == 17
+    assert call("image.scan", image="shop:1") == 0
