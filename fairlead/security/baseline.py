@@ -8,13 +8,13 @@ other scanners stand in it too. An entry excuses a secret once a person has judg
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from fairlead.exceptions import ConfigurationError
-from fairlead.security.report import Finding
+from fairlead.security.report import Finding, Scan
 from fairlead.security.tracked import read_text
 
 FILE: Final = ".secrets.baseline"
@@ -139,6 +139,19 @@ def judge(
             message = f"{entry.kind} in {entry.path} is not found any more: nox -s security -- --write-baseline"
             faults.append(Finding("stale-baseline-entry", message, FILE, fingerprint=_fingerprint(entry.key)))
     return (*findings, *faults)
+
+
+def scan(
+    root: Path, tool: str, find: Callable[[Path], Found], *, own: Callable[[Entry], bool], history: bool = False
+) -> Scan:
+    """Return what a tool finds below `root` and neither the baseline nor a mark excuses; `own` are its entries."""
+    try:
+        entries = [entry for entry in load(root) if own(entry)]
+    except ConfigurationError as error:
+        return Scan(tool, "nothing", gaps=(error.message,))
+    found = find(root)
+    findings = judge(found.secrets, entries, complete=not found.gaps, history=history)
+    return Scan(tool, found.looked_at, findings, found.gaps)
 
 
 def render(secrets: Iterable[Secret], entries: Sequence[Entry], settings: Mapping[str, Any]) -> str:

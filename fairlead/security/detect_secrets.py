@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fairlead._process import run
-from fairlead.exceptions import CommandError, ConfigurationError
+from fairlead.exceptions import CommandError
 from fairlead.security import baseline, madeup, tracked
 from fairlead.security.baseline import Found, Secret
 from fairlead.security.report import Scan
@@ -126,13 +126,7 @@ def find(root: Path) -> Found:
 
 def scan(root: Path) -> Scan:
     """Scan every text that git tracks below `root`; what the baseline and the marks excuse is no finding."""
-    try:
-        entries = [entry for entry in baseline.load(root) if not entry.kind.startswith(baseline.KINGFISHER)]
-    except ConfigurationError as error:
-        return Scan(TOOL, "nothing", gaps=(error.message,))
-    found = find(root)
-    findings = baseline.judge(found.secrets, entries, complete=not found.gaps)
-    return Scan(TOOL, found.looked_at, findings, found.gaps)
+    return baseline.scan(root, TOOL, find, own=lambda entry: not entry.kind.startswith(baseline.KINGFISHER))
 
 
 def _read_parts(folder: Path, copies: Mapping[str, str], chosen: Mapping[str, Any]) -> Found:

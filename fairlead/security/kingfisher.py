@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fairlead._process import run
-from fairlead.exceptions import CommandError, ConfigurationError
+from fairlead.exceptions import CommandError
 from fairlead.security import baseline, madeup, tools, tracked
 from fairlead.security.baseline import Found, Secret
 from fairlead.security.report import Scan
@@ -145,14 +145,10 @@ def find_in_history(root: Path) -> Found:
 
 def scan(root: Path, *, history: bool = False) -> Scan:
     """Scan the tree at `root`, or its history; what the baseline and the marks excuse is no finding."""
-    name = HISTORY if history else TOOL
-    try:
-        entries = [entry for entry in baseline.load(root) if entry.kind.startswith(baseline.KINGFISHER)]
-    except ConfigurationError as error:
-        return Scan(name, "nothing", gaps=(error.message,))
-    found = find_in_history(root) if history else find(root)
-    findings = baseline.judge(found.secrets, entries, complete=not found.gaps, history=history)
-    return Scan(name, found.looked_at, findings, found.gaps)
+    name, look = (HISTORY, find_in_history) if history else (TOOL, find)
+    return baseline.scan(
+        root, name, look, own=lambda entry: entry.kind.startswith(baseline.KINGFISHER), history=history
+    )
 
 
 def _find(lay_out: Callable[[Path], dict[str, tuple[str, str]]]) -> Found:
